@@ -1,0 +1,112 @@
+"""Which VLAN of which port is bound to which logical switch, as the rows of one Physical_Switch say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.model import PhysicalPort, Place
+
+INVALID_VLAN_MAP = "invalid_vlan_map"
+
+
+class Bindings:
+    """The bindings of one physical switch.
+
+    A place that two Physical_Port rows of one name bind to different logical switches goes to the row with the lowest
+    UUID. VLANs above 4094 are no VLANs. Both are reported by faults().
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, PhysicalPort] = {}
+        self._claims: dict[Place, dict[str, str]] = defaultdict(dict)
+        self._bound: dict[Place, str] = {}
+        self._places: dict[str, set[Place]] = defaultdict(set)
+        self._on_port: dict[str, set[Place]] = defaultdict(set)
+
+    def logical_switch(self, place: Place) -> str | None:
+        """The logical switch that a place is bound to."""
+        return self._bound.get(place)
+
+    def row(self, place: Place) -> str | None:
+        """The UUID of the Physical_Port row by which a place is bound."""
+        claims = self._claims.get(place)
+        return min(claims) if claims else None
+
+    def places(self, logical_switch: str) -> list[Place]:
+        """The places bound to a logical switch, sorted."""
+        return sorted(self._places.get(logical_switch, ()), key=lambda place: (place.port, place.vlan))
+
+    def is_bound(self, logical_switch: str) -> bool:
+        """Whether any place is bound to the logical switch."""
+        return bool(self._places.get(logical_switch))
+
+    def on_port(self, port: str) -> Iterable[Place]:
+        """The places of a port that are bound."""
+        return self._on_port.get(port, ())
+
+    def logical_switches(self) -> list[str]:
+        """The logical switches that are bound here."""
+        return [switch for switch, places in self._places.items() if places]
+
+    def rows(self) -> Iterable[PhysicalPort]:
+        """The Physical_Port rows of the physical switch."""
+        return self._rows.values()
+
+    def faults(self, uuid: str) -> tuple[str, ...]:
+        """What is wrong with a Physical_Port row's vlan_bindings, in words; empty where all of them hold."""
+        row = self._rows.get(uuid)
+        return () if row is None else tuple(self._complaints(row))
+
+    def update(self, uuid: str, row: PhysicalPort | None) -> dict[Place, tuple[str | None, str | None]]:
+        """Take in a Physical_Port row, or that it is gone.
+
+        Returns the places whose logical switch changed, with the one before and the one now.
+        """
+        old = self._rows.pop(uuid, None)
+        if row is not None:
+            self._rows[uuid] = row
+        before, now = _requested(old), _requested(row)
+        changed = {}
+        for place in {place for place, _ in before.items() ^ now.items()}:
+            if place in now:
+                self._claims[place][uuid] = now[place]
+            else:
+                del self._claims[place][uuid]
+            was, becomes = self._bound.get(place), self._winner(place)
+            if was != becomes:
+                self._rebind(place, was, becomes)
+                changed[place] = (was, becomes)
+        return changed
+
+    def _winner(self, place: Place) -> str | None:
+        row = self.row(place)
+        return self._claims[place][row] if row is not None else None
+
+    def _rebind(self, place: Place, was: str | None, becomes: str | None) -> None:
+        if was is not None:
+            self._places[was].discard(place)
+            if not self._places[was]:
+                del self._places[was]
+        if becomes is None:
+            del self._bound[place]
+            self._on_port[place.port].discard(place)
+        else:
+            self._bound[place] = becomes
+            self._places[becomes].add(place)
+            self._on_port[place.port].add(place)
+
+    def _complaints(self, row: PhysicalPort) -> Iterable[str]:
+        for vlan, logical_switch in row.vlan_bindings:
+            place = Place(row.name, vlan)
+            if vlan > p.MAX_VLAN:
+                yield f"vlan_bindings: {vlan} is not a VLAN id (0 for untagged, or 1 to {p.MAX_VLAN})"
+            elif self._bound[place] != logical_switch:
+                yield f"vlan_bindings: VLAN {vlan} is bound to another logical switch by another row of this name"
+
+
+def _requested(row: PhysicalPort | None) -> dict[Place, str]:
+    if row is None:
+        return {}
+    return {Place(row.name, vlan): switch for vlan, switch in row.vlan_bindings if vlan <= p.MAX_VLAN}

@@ -1,0 +1,27 @@
+"""Table classify: which logical switch a frame belongs to, and which binding or tunnel it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.flow import Flow, Match, PopVlan, Set
+
+
+def binding(port: int, vlan: int, switch: int) -> Iterator[Flow]:
+    """Take in one VLAN of a port; VLAN 0 takes untagged frames and those with a priority tag (VID 0)."""
+    found = (Set(p.SWITCH, switch), Set(p.FROM_TUNNEL, 0), Set(p.INGRESS_BINDING, p.binding_id(port, vlan)))
+    tag = (Match(p.IN_PORT, port), Match(p.VLAN, p.TAG | vlan))
+    yield Flow(p.CLASSIFY, p.Priority.GENERAL, tag, (PopVlan(), *found), goto=p.INGRESS_POLICY)
+    if vlan == 0:
+        no_tag = (Match(p.IN_PORT, port), Match(p.VLAN, p.NO_TAG))
+        yield Flow(p.CLASSIFY, p.Priority.GENERAL, no_tag, found, goto=p.INGRESS_POLICY)
+
+
+def tunnel(port: int, vni: int, source: str | None, switch: int) -> Flow:
+    """Take in the VNI's frames that arrive by a tunnel port from a source address, or from any where it is None."""
+    match: tuple[Match, ...] = (Match(p.IN_PORT, port), Match(p.TUNNEL_KEY, vni))
+    if source is not None:
+        match += (Match(p.TUNNEL_SRC, source),)
+    found = (Set(p.SWITCH, switch), Set(p.FROM_TUNNEL, 1))
+    return Flow(p.CLASSIFY, p.Priority.GENERAL, match, found, goto=p.INGRESS_POLICY)

@@ -1,0 +1,181 @@
+"""The rows of hardware_vtep, indexed by what the VTEPs ask of them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import TypeVar
+
+from vtep_ryu.core.model import (
+    UNKNOWN_DST,
+    LogicalSwitch,
+    McastRemote,
+    PhysicalPort,
+    PhysicalSwitch,
+    Row,
+    UcastRemote,
+    Update,
+)
+from vtep_ryu.core.units import (
+    FloodUnit,
+    LogicalSwitchTouched,
+    MulticastUnit,
+    PhysicalPortTouched,
+    PhysicalSwitchTouched,
+    RemoteUnit,
+    SourceUnit,
+    Touch,
+)
+
+
+class Database:
+    """What the NVC wants, as last seen. apply() is the only thing that changes it."""
+
+    def __init__(self) -> None:
+        self.loaded = False
+        self._rows: dict[type[Row], dict[str, Row]] = defaultdict(dict)
+        self._physical_switches: dict[str, PhysicalSwitch] = {}
+        self._remotes: dict[str, dict[str, tuple[UcastRemote, ...]]] = defaultdict(dict)
+        self._multicasts: dict[str, dict[str, tuple[McastRemote, ...]]] = defaultdict(dict)
+        self._sources: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def apply(self, update: Update) -> set[Touch]:
+        """Take in rows that changed together; return what that touches."""
+        touched: set[Touch] = set()
+        for change in update.changes:
+            self._replace(change.kind, change.uuid, change.row, touched)
+        if update.complete:
+            named = {(change.kind, change.uuid) for change in update.changes}
+            gone = [(kind, uuid) for kind, rows in self._rows.items() for uuid in rows if (kind, uuid) not in named]
+            for kind, uuid in gone:
+                self._replace(kind, uuid, None, touched)
+            self.loaded = True
+        return touched
+
+    def physical_switch(self, name: str) -> PhysicalSwitch | None:
+        """The Physical_Switch row of this name."""
+        return self._physical_switches.get(name)
+
+    def physical_switches(self) -> Iterable[PhysicalSwitch]:
+        """All Physical_Switch rows."""
+        return self._physical_switches.values()
+
+    def physical_port(self, uuid: str) -> PhysicalPort | None:
+        """The Physical_Port row with this UUID."""
+        row = self._rows[PhysicalPort].get(uuid)
+        return row if isinstance(row, PhysicalPort) else None
+
+    def logical_switch(self, uuid: str) -> LogicalSwitch | None:
+        """The Logical_Switch row with this UUID."""
+        row = self._rows[LogicalSwitch].get(uuid)
+        return row if isinstance(row, LogicalSwitch) else None
+
+    def remote(self, logical_switch: str, mac: str) -> str | None:
+        """The VTEP behind which an address is. Of several rows for it, the one with the lowest UUID counts."""
+        rows = self._remotes[logical_switch].get(mac)
+        return rows[0].locator if rows else None
+
+    def remotes(self, logical_switch: str) -> Iterable[str]:
+        """The addresses in Ucast_Macs_Remote."""
+        return self._remotes[logical_switch]
+
+    def members(self, logical_switch: str, mac: str) -> tuple[str, ...]:
+        """The VTEPs of a multicast address or of UNKNOWN_DST, sorted; where it has several rows, those of all."""
+        rows = self._multicasts[logical_switch].get(mac, ())
+        return rows[0].locators if len(rows) == 1 else tuple(sorted({ip for row in rows for ip in row.locators}))
+
+    def multicasts(self, logical_switch: str) -> Iterable[str]:
+        """The multicast addresses in Mcast_Macs_Remote, UNKNOWN_DST not among them."""
+        return (mac for mac in self._multicasts[logical_switch] if mac != UNKNOWN_DST)
+
+    def sources(self, logical_switch: str) -> Iterable[str]:
+        """The VTEPs that any row of the logical switch names."""
+        return self._sources[logical_switch]
+
+    def is_source(self, logical_switch: str, ip: str) -> bool:
+        """Whether any row of the logical switch names this VTEP."""
+        return ip in self._sources[logical_switch]
+
+    def _replace(self, kind: type[Row], uuid: str, new: Row | None, touched: set[Touch]) -> None:
+        rows = self._rows[kind]
+        old = rows.get(uuid)
+        if old == new:
+            return
+        if new is None:
+            del rows[uuid]
+        else:
+            rows[uuid] = new
+        if old is not None:
+            self._unindex(old, touched)
+        if new is not None:
+            self._index(new, touched)
+
+    def _index(self, row: Row, touched: set[Touch]) -> None:
+        match row:
+            case PhysicalSwitch():
+                self._physical_switches[row.name] = row
+                touched.add(PhysicalSwitchTouched(row.name))
+            case PhysicalPort():
+                touched.add(PhysicalPortTouched(row.uuid))
+            case LogicalSwitch():
+                touched.add(LogicalSwitchTouched(row.uuid))
+            case UcastRemote():
+                macs = self._remotes[row.logical_switch]
+                macs[row.mac] = tuple(sorted((*macs.get(row.mac, ()), row), key=_by_uuid))
+                touched.add(RemoteUnit(row.logical_switch, row.mac))
+                self._count_sources(row.logical_switch, (row.locator,), 1, touched)
+            case McastRemote():
+                groups = self._multicasts[row.logical_switch]
+                groups[row.mac] = tuple(sorted((*groups.get(row.mac, ()), row), key=_by_uuid))
+                touched.add(_replication(row))
+                self._count_sources(row.logical_switch, row.locators, 1, touched)
+
+    def _unindex(self, row: Row, touched: set[Touch]) -> None:
+        match row:
+            case PhysicalSwitch():
+                if self._physical_switches.get(row.name) == row:
+                    del self._physical_switches[row.name]
+                touched.add(PhysicalSwitchTouched(row.name))
+            case PhysicalPort():
+                touched.add(PhysicalPortTouched(row.uuid))
+            case LogicalSwitch():
+                touched.add(LogicalSwitchTouched(row.uuid))
+            case UcastRemote():
+                _remove(self._remotes[row.logical_switch], row.mac, row)
+                touched.add(RemoteUnit(row.logical_switch, row.mac))
+                self._count_sources(row.logical_switch, (row.locator,), -1, touched)
+            case McastRemote():
+                _remove(self._multicasts[row.logical_switch], row.mac, row)
+                touched.add(_replication(row))
+                self._count_sources(row.logical_switch, row.locators, -1, touched)
+
+    def _count_sources(self, logical_switch: str, ips: Iterable[str], step: int, touched: set[Touch]) -> None:
+        counts = self._sources[logical_switch]
+        for ip in ips:
+            before = counts[ip]
+            counts[ip] += step
+            if not counts[ip]:
+                del counts[ip]
+            if not before or before + step == 0:
+                touched.add(SourceUnit(logical_switch, ip))
+
+
+def _by_uuid(row: Row) -> str:
+    return row.uuid
+
+
+T = TypeVar("T", UcastRemote, McastRemote)
+
+
+def _remove(rows: dict[str, tuple[T, ...]], mac: str, row: T) -> None:
+    left = tuple(other for other in rows[mac] if other is not row)
+    if left:
+        rows[mac] = left
+    else:
+        del rows[mac]
+
+
+def _replication(row: McastRemote) -> FloodUnit | MulticastUnit:
+    if row.mac == UNKNOWN_DST:
+        return FloodUnit(row.logical_switch)
+    return MulticastUnit(row.logical_switch, row.mac)

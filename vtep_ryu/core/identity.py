@@ -1,0 +1,126 @@
+"""The numbers that logical switches and groups go by in the pipeline: the same after a restart, and never shared."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from zlib import crc32
+
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.model import LogicalSwitch
+
+
+class Numbers:
+    """Numbers below size for keys.
+
+    A key asks for the number that its text hashes to and takes the next free one where that is taken, so that a key has
+    nearly always the same number, whatever else is there.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._numbers: dict[Hashable, int] = {}
+        self._keys: dict[int, Hashable] = {}
+
+    def claim(self, key: Hashable) -> int:
+        """The key's number, from now until it is released."""
+        if key in self._numbers:
+            return self._numbers[key]
+        number = crc32(repr(key).encode()) % self._size
+        while number in self._keys:
+            number = (number + 1) % self._size
+        self._numbers[key], self._keys[number] = number, key
+        return number
+
+    def release(self, key: Hashable) -> bool:
+        """Give the key's number back; return whether it had one."""
+        if key not in self._numbers:
+            return False
+        del self._keys[self._numbers.pop(key)]
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a logical switch goes by: its id in the pipeline, and its VNI where it has one of its own."""
+
+    id: int
+    vni: int | None
+
+
+class Identities:
+    """The identities of the logical switches that are bound here."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, LogicalSwitch] = {}
+        self._identities: dict[str, Identity] = {}
+        self._by_id: dict[int, str] = {}
+        self._claims: dict[int, set[str]] = defaultdict(set)
+        self._unkeyed = Numbers(p.UNKEYED)
+
+    def of(self, logical_switch: str) -> Identity | None:
+        """The identity of a logical switch, or None where it is not bound here."""
+        return self._identities.get(logical_switch)
+
+    def logical_switch(self, id: int) -> str | None:
+        """The logical switch that goes by this id."""
+        return self._by_id.get(id)
+
+    def clashes(self) -> dict[int, list[LogicalSwitch]]:
+        """The VNIs that more than one logical switch asks for, with those: the first one has it."""
+        return {vni: self._claimants(vni) for vni, claims in self._claims.items() if len(claims) > 1}
+
+    def update(self, logical_switch: str, row: LogicalSwitch | None) -> set[str]:
+        """Take in a bound logical switch's row, or None when it is not bound any more.
+
+        Returns the logical switches whose identity changed: more than one where a VNI passes from one to another.
+        """
+        before = usable_key(self._rows.get(logical_switch))
+        if row is None:
+            self._rows.pop(logical_switch, None)
+        else:
+            self._rows[logical_switch] = row
+        now = usable_key(row)
+        affected = {logical_switch}
+        for vni in {before, now} - {None}:
+            assert vni is not None
+            affected |= self._claims[vni]
+            (self._claims[vni].add if vni == now else self._claims[vni].discard)(logical_switch)
+            if not self._claims[vni]:
+                del self._claims[vni]
+        found = {switch: self._identify(switch) for switch in affected}
+        changed = {switch for switch, identity in found.items() if identity != self._identities.get(switch)}
+        self._replace({switch: found[switch] for switch in changed})
+        return changed
+
+    def _claimants(self, vni: int) -> list[LogicalSwitch]:
+        return sorted((self._rows[switch] for switch in self._claims[vni]), key=lambda row: (row.name, row.uuid))
+
+    def _identify(self, logical_switch: str) -> Identity | None:
+        row = self._rows.get(logical_switch)
+        if row is None:
+            self._unkeyed.release(logical_switch)
+            return None
+        vni = usable_key(row)
+        if vni is not None and self._claimants(vni)[0] is row:
+            self._unkeyed.release(logical_switch)
+            return Identity(vni, vni)
+        return Identity(p.UNKEYED | self._unkeyed.claim(logical_switch), None)
+
+    def _replace(self, changed: dict[str, Identity | None]) -> None:
+        for switch in changed:
+            old = self._identities.pop(switch, None)
+            if old is not None:
+                del self._by_id[old.id]
+        for switch, identity in changed.items():
+            if identity is not None:
+                self._identities[switch] = identity
+                self._by_id[identity.id] = switch
+
+
+def usable_key(row: LogicalSwitch | None) -> int | None:
+    """The row's tunnel key if it is a VNI. 0 is OVN's "not ready"; the schema lets any integer through."""
+    if row is None or row.tunnel_key is None or not 0 < row.tunnel_key <= p.MAX_VNI:
+        return None
+    return row.tunnel_key

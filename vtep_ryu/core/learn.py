@@ -1,0 +1,26 @@
+"""Table learn: which source addresses are known where, so that only news reaches the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.flow import Flow, Match
+
+
+def always() -> Iterator[Flow]:
+    """What holds for every logical switch."""
+    from_tunnel = (Match(p.FROM_TUNNEL, 1),)
+    yield Flow(p.LEARN, p.Priority.LOCAL, from_tunnel, goto=p.SUPPRESS)
+    group_source = (Match(p.ETH_SRC, p.MULTICAST_BIT, p.MULTICAST_BIT),)
+    yield Flow(p.LEARN, p.Priority.SPECIAL, group_source)
+    zero_source = (Match(p.ETH_SRC, p.NO_ADDRESS),)
+    yield Flow(p.LEARN, p.Priority.SPECIAL, zero_source)
+    from_port = (Match(p.FROM_TUNNEL, 0),)
+    yield Flow(p.LEARN, p.Priority.GENERAL, from_port, (p.TO_CONTROLLER,), goto=p.SUPPRESS)
+
+
+def station(switch: int, binding: int, mac: str, ageing: int) -> Flow:
+    """A source that is known at this binding, until it has been silent for ageing seconds (0: for ever)."""
+    match = (Match(p.SWITCH, switch), Match(p.FROM_TUNNEL, 0), Match(p.INGRESS_BINDING, binding), Match(p.ETH_SRC, mac))
+    return Flow(p.LEARN, p.Priority.REMOTE, match, goto=p.SUPPRESS, idle_timeout=ageing)

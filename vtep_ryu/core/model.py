@@ -1,0 +1,117 @@
+"""Frozen values: the rows of hardware_vtep that the program follows, and the switch's ports.
+
+Names are those of vtep(5). uuid is the row's UUID in text form; a reference is the UUID of the row it points at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+ReplicationMode: TypeAlias = Literal["service_node", "source_node"]
+
+UNKNOWN_DST = "unknown-dst"
+"""What stands in a MAC column for the frames whose destination is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicalSwitch:
+    """A row of Physical_Switch. tunnel_ips are valid IPv4 addresses in the database's order."""
+
+    uuid: str
+    name: str
+    tunnel_ips: tuple[str, ...]
+    ports: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicalPort:
+    """A row of Physical_Port. vlan_bindings are (VLAN, reference to a Logical_Switch), by VLAN."""
+
+    uuid: str
+    name: str
+    vlan_bindings: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalSwitch:
+    """A row of Logical_Switch. tunnel_key is as it stands there: perhaps unset, perhaps not a VNI."""
+
+    uuid: str
+    name: str
+    tunnel_key: int | None
+    replication_mode: ReplicationMode
+
+
+@dataclass(frozen=True, slots=True)
+class UcastRemote:
+    """A row of Ucast_Macs_Remote: the address is behind the VTEP with this IPv4 address."""
+
+    uuid: str
+    mac: str
+    logical_switch: str
+    locator: str
+
+
+@dataclass(frozen=True, slots=True)
+class McastRemote:
+    """A row of Mcast_Macs_Remote: mac is a multicast address or UNKNOWN_DST, locators are sorted IPv4 addresses."""
+
+    uuid: str
+    mac: str
+    logical_switch: str
+    locators: tuple[str, ...]
+
+
+Row: TypeAlias = PhysicalSwitch | PhysicalPort | LogicalSwitch | UcastRemote | McastRemote
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row as it is now, or None where it is gone or cannot be used."""
+
+    kind: type[Row]
+    uuid: str
+    row: Row | None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Rows that changed together. In a complete one, rows that are not named do not exist."""
+
+    changes: tuple[Change, ...]
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port as the switch reports it. up is false while it is disabled or has no link."""
+
+    name: str
+    number: int
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A VLAN of a port: where a binding is, and a station behind it."""
+
+    port: str
+    vlan: int
+
+    def __str__(self) -> str:
+        return f"{self.port} VLAN {self.vlan}" if self.vlan else f"{self.port} untagged"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator chose of the core's behaviour.
+
+    mac_ageing_time is in seconds (0: never), the limits are learned addresses, accept_any_source takes tunnelled frames
+    of a known VNI from addresses that the database does not name.
+    """
+
+    mac_ageing_time: int = 300
+    port_mac_limit: int = 32768
+    switch_mac_limit: int = 131072
+    accept_any_source: bool = False

@@ -1,0 +1,200 @@
+"""The pipeline's vocabulary: its tables, fields, priorities, cookies and ids. No other module knows these numbers.
+
+docs/architecture.rst walks a packet through the tables.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from vtep_ryu.core.flow import Field, Flow, Table, ToController
+
+# What a packet carries with it. Its logical switch and where it came from are in the metadata, which OpenFlow tables
+# can match and packet-ins report; the two bindings are in registers, which a group's bucket can write.
+IN_PORT = Field("in_port", "in_port")
+VLAN = Field("vlan", "vlan_vid")
+TUNNEL_KEY = Field("tunnel_key", "tunnel_id")
+TUNNEL_SRC = Field("tunnel_src", "tun_ipv4_src")
+TUNNEL_DST = Field("tunnel_dst", "tun_ipv4_dst")
+ETH_SRC = Field("eth_src", "eth_src")
+ETH_DST = Field("eth_dst", "eth_dst")
+SWITCH = Field("switch", "metadata", shift=0, width=32)
+FROM_TUNNEL = Field("from_tunnel", "metadata", shift=32, width=1)
+INGRESS_BINDING = Field("ingress", "reg1")
+EGRESS_BINDING = Field("egress", "reg2")
+
+# The values of VLAN: OpenFlow sets this bit in vlan_vid for a frame that has a tag.
+TAG = 0x1000
+NO_TAG = 0
+PRIORITY_TAG = TAG | 0
+
+MULTICAST_BIT = "01:00:00:00:00:00"
+NO_ADDRESS = "00:00:00:00:00:00"
+EVERY_BIT = "ff:ff:ff:ff:ff:ff"
+
+# The tunnel key is VXLAN's 24-bit VNI (RFC 7348, section 5). OVN writes 0 for "not ready yet".
+MAX_VNI = 0xFFFFFF
+MAX_VLAN = 4094
+
+# As much of a frame as the learner reads: its Ethernet header.
+PACKET_IN_BYTES = 14
+
+
+def _table(id: int, name: str, fields: set[Field], leads_to: set[str], miss: str | None, comment: str) -> Table:
+    return Table(id, name, frozenset(fields), frozenset(leads_to), miss, comment)
+
+
+CLASSIFY = _table(
+    0,
+    "classify",
+    {IN_PORT, VLAN, TUNNEL_KEY, TUNNEL_SRC},
+    {"ingress_policy"},
+    None,
+    "A frame as it arrived. One from a port is looked up by port and VLAN, which give its binding, and its tag is "
+    "removed; one from a tunnel by VNI and source address. Either way its logical switch is known from here on. "
+    "Whatever belongs to no logical switch is dropped.",
+)
+INGRESS_POLICY = _table(
+    1, "ingress_policy", set(), {"learn"}, "learn", "Untagged, logical switch known. Reserved for ingress ACLs."
+)
+LEARN = _table(
+    2,
+    "learn",
+    {SWITCH, FROM_TUNNEL, INGRESS_BINDING, ETH_SRC},
+    {"suppress"},
+    "suppress",
+    "A source that is known at this binding goes on, and keeps its entry from ageing. An unknown one is copied to the "
+    "controller and goes on too. Frames from tunnels teach nothing. A source that no station can have is dropped.",
+)
+SUPPRESS = _table(3, "suppress", set(), {"unicast"}, "unicast", "Reserved for ARP and ND suppression, and routing.")
+UNICAST = _table(
+    4,
+    "unicast",
+    {SWITCH, FROM_TUNNEL, ETH_DST},
+    {"multicast", "flood", "egress_policy"},
+    "flood",
+    "A known destination: a local one gets its egress binding; a remote one is sent to its VTEP with the switch's VNI, "
+    "unless the frame came from a tunnel. Multicast and broadcast go to the next table, unknown addresses to flood.",
+)
+MULTICAST = _table(
+    5,
+    "multicast",
+    {SWITCH, FROM_TUNNEL, ETH_DST},
+    {"flood"},
+    "flood",
+    "A multicast address that has VTEPs of its own: to the local bindings and to those. All others go to flood.",
+)
+FLOOD = _table(
+    6,
+    "flood",
+    {SWITCH, FROM_TUNNEL},
+    {"egress_policy"},
+    None,
+    "Broadcast, unknown unicast and multicast: to every local binding of the logical switch, and, for frames from a "
+    "local port, to the VTEPs of unknown-dst.",
+)
+EGRESS_POLICY = _table(
+    7,
+    "egress_policy",
+    set(),
+    {"egress"},
+    "egress",
+    "Egress binding known, one copy a binding. Reserved for egress ACLs.",
+)
+EGRESS = _table(
+    8,
+    "egress",
+    {INGRESS_BINDING, EGRESS_BINDING},
+    set(),
+    None,
+    "A copy for one binding. It is dropped where the frame came from that binding; otherwise it gets the binding's "
+    "VLAN tag and leaves, even by the port it came in on (another VLAN of that port).",
+)
+
+TABLES = (CLASSIFY, INGRESS_POLICY, LEARN, SUPPRESS, UNICAST, MULTICAST, FLOOD, EGRESS_POLICY, EGRESS)
+BY_NAME = {table.name: table for table in TABLES}
+
+
+class Priority(IntEnum):
+    """Which of two matching flows wins; the higher."""
+
+    MISS = 0
+    GENERAL = 100
+    REMOTE = 200
+    LOCAL = 300
+    SPECIAL = 400
+
+
+def misses() -> tuple[Flow, ...]:
+    """What every table does with a packet that nothing matches, as flows, so that it is counted."""
+    return tuple(
+        Flow(table, Priority.MISS, goto=None if table.miss is None else BY_NAME[table.miss]) for table in TABLES
+    )
+
+
+# A binding's id can be read in a flow dump and survives a restart: OpenFlow port, then twelve bits of VLAN. 0 is none.
+def binding_id(port: int, vlan: int) -> int:
+    """The id of a VLAN of the port with this OpenFlow number."""
+    return port << 12 | vlan
+
+
+def binding_of(id: int) -> tuple[int, int]:
+    """The OpenFlow port number and the VLAN of a binding's id."""
+    return id >> 12, id & 0xFFF
+
+
+# A logical switch's id is its VNI; without one it takes a number above all VNIs. Both fit in 29 bits, which leaves a
+# group id's upper three for the group's kind. Group ids of kind 0 are not ours.
+ID_BITS = 29
+UNKEYED = 1 << 28
+
+
+class GroupKind(IntEnum):
+    """What a group is for."""
+
+    LOCAL = 1
+    REMOTE = 2
+    NUMBERED = 3
+
+
+def group_id(kind: GroupKind, id: int) -> int:
+    """The id of a logical switch's group of this kind, or of a numbered group."""
+    return kind << ID_BITS | id
+
+
+def is_ours(group: int) -> bool:
+    """Whether a group id found on the switch is one of this program's."""
+    return group >> ID_BITS in GroupKind.__members__.values()
+
+
+# A cookie says whose a flow is and in which connection's epoch it was last affirmed.
+OWNER = 0x7674 << 48
+OWNER_MASK = 0xFFFF << 48
+EPOCHS = 1 << 16
+_EPOCH_SHIFT = 32
+
+
+def cookie(epoch: int) -> int:
+    """The cookie of this program's flows in an epoch, 0 to EPOCHS - 1."""
+    return OWNER | epoch << _EPOCH_SHIFT
+
+
+def epoch_of(cookie: int) -> int | None:
+    """The epoch in a flow's cookie, or None where the flow is not this program's."""
+    if cookie & OWNER_MASK != OWNER:
+        return None
+    return cookie >> _EPOCH_SHIFT & EPOCHS - 1
+
+
+def other_epochs(epoch: int) -> tuple[tuple[int, int], ...]:
+    """(cookie, mask) pairs that together match this program's flows of every epoch but this one.
+
+    OpenFlow can match a cookie under a mask but not its being different: for each bit of the epoch there is one
+    pair, for the flows that have that bit otherwise.
+    """
+    bits = [1 << _EPOCH_SHIFT + n for n in range(EPOCHS.bit_length() - 1)]
+    current = cookie(epoch)
+    return tuple((OWNER | ~current & bit, OWNER_MASK | bit) for bit in bits)
+
+
+TO_CONTROLLER = ToController(PACKET_IN_BYTES)

@@ -1,0 +1,158 @@
+"""From units to what they are on the switch. What a unit depends on is read from its Vtep at the time of rendering."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vtep_ryu.core import classify, egress, flood, forward, learn
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.flow import NOTHING, Action, Bucket, Group, Rendering
+from vtep_ryu.core.identity import Identity
+from vtep_ryu.core.model import UNKNOWN_DST, Place
+from vtep_ryu.core.units import (
+    AlwaysUnit,
+    BindingUnit,
+    FloodUnit,
+    MulticastUnit,
+    RemoteUnit,
+    SourceUnit,
+    StationUnit,
+    Unit,
+)
+from vtep_ryu.core.vtep import Vtep
+
+
+def render(vtep: Vtep, unit: Unit) -> Rendering:
+    """What the switch needs for a unit; NOTHING for one that is not there any more, or waits for something."""
+    match unit:
+        case AlwaysUnit():
+            return Rendering((*p.misses(), *learn.always(), *forward.always()))
+        case BindingUnit(place):
+            return _binding(vtep, place)
+        case StationUnit(logical_switch, mac):
+            return _station(vtep, logical_switch, mac)
+        case FloodUnit(logical_switch):
+            return _flood(vtep, logical_switch)
+        case SourceUnit(logical_switch, source):
+            return _source(vtep, logical_switch, source)
+        case RemoteUnit(logical_switch, mac):
+            return _remote(vtep, logical_switch, mac)
+        case MulticastUnit(logical_switch, mac):
+            return _multicast(vtep, logical_switch, mac)
+
+
+def every_unit(vtep: Vtep) -> set[Unit]:
+    """All the units that a VTEP can have in its present state, whatever led to it."""
+    units: set[Unit] = {AlwaysUnit()}
+    for switch in vtep.bindings.logical_switches():
+        units |= {FloodUnit(switch), SourceUnit(switch, None)}
+        units |= {BindingUnit(place) for place in vtep.bindings.places(switch)}
+        units |= {StationUnit(switch, mac) for mac in vtep.stations.of_switch(switch)}
+        units |= {SourceUnit(switch, ip) for ip in vtep.database.sources(switch)}
+        units |= {RemoteUnit(switch, mac) for mac in vtep.database.remotes(switch)}
+        units |= {MulticastUnit(switch, mac) for mac in vtep.database.multicasts(switch)}
+    return units
+
+
+def _binding(vtep: Vtep, place: Place) -> Rendering:
+    switch, port = vtep.bindings.logical_switch(place), vtep.ports.get(place.port)
+    identity = vtep.identities.of(switch) if switch is not None else None
+    if identity is None or port is None:
+        return NOTHING
+    return Rendering(
+        (
+            *classify.binding(port.number, place.vlan, identity.id),
+            *egress.binding(port.number, place.vlan),
+        )
+    )
+
+
+def _station(vtep: Vtep, switch: str, mac: str) -> Rendering:
+    identity, place = vtep.identities.of(switch), vtep.stations.place(switch, mac)
+    if identity is None or place is None or place.port not in vtep.ports:
+        return NOTHING
+    binding = p.binding_id(vtep.ports[place.port].number, place.vlan)
+    return Rendering(
+        (
+            learn.station(identity.id, binding, mac, vtep.settings.mac_ageing_time),
+            forward.local(identity.id, mac, binding),
+        )
+    )
+
+
+def _flood(vtep: Vtep, switch: str) -> Rendering:
+    unit, identity = FloodUnit(switch), vtep.identities.of(switch)
+    bound = [place for place in vtep.bindings.places(switch) if place.port in vtep.ports]
+    buckets = [flood.to_binding(p.binding_id(vtep.ports[place.port].number, place.vlan)) for place in bound]
+    if identity is None:
+        _numbered(vtep, unit, "local", 0)
+        _numbered(vtep, unit, "remote", 0)
+        return NOTHING
+    count = flood.groups_needed(len(buckets))
+    ids = [p.group_id(p.GroupKind.LOCAL, identity.id), *_numbered(vtep, unit, "local", count - 1)]
+    local = flood.every(ids[:count], buckets)
+    copies = _copies(vtep, identity, switch, UNKNOWN_DST)
+    count = _groups_needed(vtep, switch, copies)
+    ids = [p.group_id(p.GroupKind.REMOTE, identity.id), *_numbered(vtep, unit, "remote", count - 1)]
+    remote = _replicate(vtep, switch, ids[:count], copies)
+    return Rendering(tuple(flood.flood(identity.id, local, remote)), (*local, *remote))
+
+
+def _multicast(vtep: Vtep, switch: str, mac: str) -> Rendering:
+    identity = vtep.identities.of(switch)
+    copies = _copies(vtep, identity, switch, mac) if identity is not None else []
+    ids = _numbered(vtep, MulticastUnit(switch, mac), "remote", _groups_needed(vtep, switch, copies))
+    if identity is None or not vtep.database.members(switch, mac):
+        return NOTHING
+    remote = _replicate(vtep, switch, ids, copies)
+    return Rendering((flood.multicast(identity.id, mac, remote),), remote)
+
+
+def _copies(vtep: Vtep, identity: Identity, switch: str, mac: str) -> list[tuple[Action, ...]]:
+    """What makes a copy for each member of an address: every VTEP but ourselves."""
+    if identity.vni is None or not vtep.tunnel_ports:
+        return []
+    port, vni = vtep.tunnel_ports[0], identity.vni
+    members = (ip for ip in vtep.database.members(switch, mac) if ip not in vtep.tunnel_ips)
+    return [forward.encapsulate(port, vni, ip) for ip in members]
+
+
+def _is_source_node(vtep: Vtep, switch: str) -> bool:
+    row = vtep.database.logical_switch(switch)
+    return row is not None and row.replication_mode == "source_node"
+
+
+def _groups_needed(vtep: Vtep, switch: str, copies: Sequence[tuple[Action, ...]]) -> int:
+    return flood.groups_needed(len(copies)) if _is_source_node(vtep, switch) else min(1, len(copies))
+
+
+def _replicate(vtep: Vtep, switch: str, ids: Sequence[int], copies: Sequence[tuple[Action, ...]]) -> tuple[Group, ...]:
+    if _is_source_node(vtep, switch):
+        return flood.every(ids, [Bucket(copy) for copy in copies])
+    return tuple(flood.first_alive(id, copies, vtep.tunnel_ports[0]) for id in ids)
+
+
+def _numbered(vtep: Vtep, unit: Unit, what: str, count: int) -> list[int]:
+    """The ids of a unit's numbered groups; those beyond count, which it had before, are given back."""
+    numbers, n = vtep.group_numbers, max(count, 0)
+    while numbers.release((unit, what, n)):
+        n += 1
+    return [p.group_id(p.GroupKind.NUMBERED, numbers.claim((unit, what, n))) for n in range(count)]
+
+
+def _source(vtep: Vtep, switch: str, source: str | None) -> Rendering:
+    identity, any_source = vtep.identities.of(switch), vtep.settings.accept_any_source
+    if identity is None or identity.vni is None or (source is None) != any_source:
+        return NOTHING
+    if source is not None and not vtep.database.is_source(switch, source):
+        return NOTHING
+    return Rendering(tuple(classify.tunnel(port, identity.vni, source, identity.id) for port in vtep.tunnel_ports))
+
+
+def _remote(vtep: Vtep, switch: str, mac: str) -> Rendering:
+    identity, destination = vtep.identities.of(switch), vtep.database.remote(switch, mac)
+    if identity is None or identity.vni is None or destination is None or not vtep.tunnel_ports:
+        return NOTHING
+    if destination in vtep.tunnel_ips:
+        return NOTHING
+    return Rendering((forward.remote(identity.id, mac, vtep.tunnel_ports[0], identity.vni, destination),))

@@ -1,0 +1,357 @@
+"""One VTEP: a physical switch's view of the database, its ports and its stations, and which units a change touches.
+
+Nothing here says what a unit looks like on the switch: that is render.py. The methods only take in what happened; what
+follows from it is read from dirty (units to render anew) and news() (local addresses to publish).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.bindings import INVALID_VLAN_MAP, Bindings
+from vtep_ryu.core.database import Database
+from vtep_ryu.core.identity import Identities, Numbers
+from vtep_ryu.core.learning import Outcome, Stations
+from vtep_ryu.core.model import UNKNOWN_DST, PhysicalSwitch, Place, Port, Settings
+from vtep_ryu.core.statistics import BindingStats
+from vtep_ryu.core.units import (
+    AlwaysUnit,
+    BindingUnit,
+    FloodUnit,
+    LogicalSwitchTouched,
+    MulticastUnit,
+    PhysicalPortTouched,
+    PhysicalSwitchTouched,
+    RemoteUnit,
+    SourceUnit,
+    StationUnit,
+    Touch,
+    Unit,
+)
+
+LOG = logging.getLogger(__name__)
+
+UNSPECIFIED_FAULT = "unspecified_fault"
+
+
+def tunnel_port_name(ip: str) -> str:
+    """The name of the VXLAN port whose local address this IPv4 address is (at most 15 characters, as names are)."""
+    return "vtep-" + "".join(f"{int(octet):02x}" for octet in ip.split("."))
+
+
+class Vtep:
+    """The VTEP of the Physical_Switch row that has the bridge's name."""
+
+    def __init__(self, name: str, database: Database, settings: Settings) -> None:
+        self.name = name
+        self.database = database
+        self.settings = settings
+        self.bindings = Bindings()
+        self.identities = Identities()
+        self.group_numbers = Numbers(p.UNKEYED)
+        self.stations = Stations(settings.port_mac_limit, settings.switch_mac_limit)
+        self.ports: dict[str, Port] = {}
+        self.dirty: set[Unit] = {AlwaysUnit()}
+        self._row: PhysicalSwitch | None = None
+        self._news: set[tuple[str, str]] = set()
+        self._names: dict[int, str] = {}
+        self._full: set[str] = set()
+        self._complaints: dict[str, tuple[str, ...]] = {}
+        self.touch({PhysicalSwitchTouched(name)})
+
+    # What the rest of the program asks.
+
+    @property
+    def tunnel_ips(self) -> tuple[str, ...]:
+        """The physical switch's tunnel addresses; the first is the one that is published and sent from."""
+        return () if self._row is None else self._row.tunnel_ips
+
+    @property
+    def tunnel_ports(self) -> tuple[int, ...]:
+        """The OpenFlow numbers of the tunnel ports that exist, in the order of their addresses."""
+        ports = (self.ports.get(tunnel_port_name(ip)) for ip in self.tunnel_ips)
+        return tuple(port.number for port in ports if port is not None)
+
+    def news(self) -> dict[tuple[str, str], str | None]:
+        """(logical switch, address) whose published locator may have changed since last asked, with what it is now.
+
+        UNKNOWN_DST stands for the Mcast_Macs_Local row, all other addresses for Ucast_Macs_Local; None is for no row.
+        """
+        news = {key: self._published(*key) for key in self._news}
+        self._news.clear()
+        return news
+
+    def all_news(self) -> dict[tuple[str, str], str | None]:
+        """The same for everything that this VTEP publishes."""
+        for logical_switch in self.bindings.logical_switches():
+            self._publish_again(logical_switch)
+        return self.news()
+
+    def faults(self) -> dict[str, frozenset[str]]:
+        """What the fault columns have to say: of the Physical_Switch row and of Physical_Port rows, by UUID."""
+        refused = (row.uuid for row in self.bindings.rows() if self._complaints.get(row.uuid))
+        faults = {uuid: frozenset({INVALID_VLAN_MAP}) for uuid in refused}
+        if self._row is not None and self.identities.clashes():
+            faults[self._row.uuid] = frozenset({UNSPECIFIED_FAULT})
+        return faults
+
+    def statistics(self, counted: Mapping[int, BindingStats]) -> dict[tuple[str, int], BindingStats]:
+        """Statistics by binding id as those of (UUID of the Physical_Port row, VLAN), for what is bound."""
+        located = ((Place(self._names.get(p.binding_of(id)[0], ""), p.binding_of(id)[1]), id) for id in counted)
+        return {(row, place.vlan): counted[id] for place, id in located if (row := self.bindings.row(place))}
+
+    # What happens.
+
+    def touch(self, touched: Iterable[Touch]) -> None:
+        """Take in what an update of the database touched."""
+        touched = set(touched)
+        # Units first: whether they matter depends on what was bound, and what becomes bound is touched as a whole.
+        for touch in touched:
+            match touch:
+                case PhysicalSwitchTouched() | PhysicalPortTouched() | LogicalSwitchTouched():
+                    continue
+            if self.bindings.is_bound(touch.logical_switch):
+                self._touch_unit(touch)
+        if PhysicalSwitchTouched(self.name) in touched:
+            self._follow_row()
+        for touch in touched:
+            match touch:
+                case PhysicalPortTouched(uuid):
+                    self._follow_port(uuid)
+                case LogicalSwitchTouched(uuid) if self.bindings.is_bound(uuid):
+                    self._identify(uuid)
+                    self._touch_replication(uuid)
+
+    def set_ports(self, ports: Mapping[str, Port]) -> None:
+        """Take in the switch's ports, by name."""
+        before, self.ports = self.ports, dict(ports)
+        self._names = {port.number: port.name for port in ports.values()}
+        tunnels = {tunnel_port_name(ip) for ip in self.tunnel_ips}
+        for name in before.keys() | ports.keys():
+            old, new = before.get(name), ports.get(name)
+            if old == new:
+                continue
+            if new is None:
+                LOG.info("%s: port %s is gone", self.name, name)
+            elif old is None:
+                LOG.info("%s: port %s is OpenFlow port %d, %s", self.name, name, new.number, "up" if new.up else "down")
+            elif old.up != new.up:
+                LOG.info("%s: port %s went %s", self.name, name, "up" if new.up else "down")
+            renumbered = old is None or new is None or old.number != new.number
+            if renumbered or (new is not None and not new.up):
+                self._withdraw_port(name, "its port is down" if new is not None else "its port is gone")
+            if renumbered and name in tunnels:
+                self._touch_tunnels()
+            elif renumbered:
+                for place in self.bindings.on_port(name):
+                    self._touch_place(place)
+
+    def seen(self, switch_id: int, binding: int, mac: str) -> None:
+        """Take in that a frame came from this address, as the switch's packet-in names it."""
+        logical_switch, place = self._locate(switch_id, binding)
+        if logical_switch is None or place is None or not self.ports[place.port].up:
+            LOG.debug("%s: stale packet-in from %s", self.name, mac)
+            return
+        before = self.stations.place(logical_switch, mac)
+        outcome = self.stations.seen(logical_switch, mac, place)
+        switch = self._title(logical_switch)
+        match outcome:
+            case Outcome.KNOWN:
+                return
+            case Outcome.LEARNED:
+                LOG.info("%s: %s learned in %s at %s", self.name, mac, switch, place)
+            case Outcome.MOVED:
+                LOG.info("%s: %s moved in %s from %s to %s", self.name, mac, switch, before, place)
+            case Outcome.PORT_FULL:
+                self._warn_full(f"port {place.port} has {self.settings.port_mac_limit}", "port_mac_limit")
+                return
+            case Outcome.SWITCH_FULL:
+                self._warn_full(f"{switch} has {self.settings.switch_mac_limit}", "switch_mac_limit")
+                return
+        self._touch_station(logical_switch, mac)
+
+    def aged(self, switch_id: int, binding: int, mac: str) -> StationUnit | None:
+        """Take in that the switch's own entry of a station has run out; return the unit that lost it, if any."""
+        logical_switch, place = self._locate(switch_id, binding)
+        if logical_switch is None or self.stations.place(logical_switch, mac) != place:
+            return None
+        self._withdraw(logical_switch, mac, f"silent for {self.settings.mac_ageing_time} s")
+        return StationUnit(logical_switch, mac)
+
+    def restore(self, entries: Iterable[tuple[int, int, str]], kept: bool) -> None:
+        """Take in the stations that a switch which has just connected still knows: (switch id, binding id, address).
+
+        kept: it has kept our flows, so that a station which it does not know any more has been silent for too long.
+        """
+        located = ((*self._locate(switch_id, binding), mac) for switch_id, binding, mac in entries)
+        known = {
+            (switch, mac): place for switch, place, mac in located if switch and place and self.ports[place.port].up
+        }
+        before = {
+            (switch, mac) for switch in self.bindings.logical_switches() for mac in self.stations.of_switch(switch)
+        }
+        for switch, mac in before - known.keys() if kept else ():
+            self._withdraw(switch, mac, "it fell silent while the switch was away")
+        for (switch, mac), place in known.items():
+            if self.stations.place(switch, mac) is None and self.stations.seen(switch, mac, place) is Outcome.LEARNED:
+                self._touch_station(switch, mac)
+        if known.keys() - before:
+            LOG.info("%s: the switch still knew %d learned addresses", self.name, len(known.keys() - before))
+
+    # What follows from it.
+
+    def _follow_row(self) -> None:
+        old, self._row = self._row, self.database.physical_switch(self.name)
+        ports = (old.ports if old else frozenset()) ^ (self._row.ports if self._row else frozenset())
+        for uuid in ports:
+            self._follow_port(uuid)
+        if old is None or self.tunnel_ips != old.tunnel_ips:
+            LOG.info("%s: tunnel_ips %s", self.name, ", ".join(self.tunnel_ips) or "not set: no tunnels")
+            self._touch_tunnels()
+            for logical_switch in self.bindings.logical_switches():
+                self._publish_again(logical_switch)
+
+    def _follow_port(self, uuid: str) -> None:
+        row = self.database.physical_port(uuid) if self._row is not None and uuid in self._row.ports else None
+        for place, (was, becomes) in self.bindings.update(uuid, row).items():
+            self._rebound(place, was, becomes)
+        for other in {uuid} | {peer.uuid for peer in self.bindings.rows() if row is not None and peer.name == row.name}:
+            self._complain(other)
+
+    def _rebound(self, place: Place, was: str | None, becomes: str | None) -> None:
+        for logical_switch, mac, at in self.stations.on_port(place.port):
+            if at == place:
+                self._withdraw(logical_switch, mac, f"{place} is bound otherwise")
+        self._touch_place(place)
+        if was is not None:
+            LOG.info("%s: %s is not bound to %s any more", self.name, place, self._title(was))
+            self._touch(FloodUnit(was))
+            if not self.bindings.is_bound(was):
+                self._identify(was)
+        if becomes is not None:
+            LOG.info("%s: %s is bound to %s", self.name, place, self._title(becomes))
+            if self.identities.of(becomes) is None:
+                self._identify(becomes)
+
+    def _complain(self, uuid: str) -> None:
+        faults = self.bindings.faults(uuid)
+        if faults == self._complaints.get(uuid, ()):
+            return
+        self._complaints[uuid] = faults
+        if not faults:
+            del self._complaints[uuid]
+        for row in self.bindings.rows():
+            if row.uuid == uuid:
+                for fault in faults:
+                    LOG.warning("%s: Physical_Port %s: %s; refused", self.name, row.name, fault)
+
+    def _identify(self, logical_switch: str) -> None:
+        bound = self.bindings.is_bound(logical_switch)
+        row = self.database.logical_switch(logical_switch) if bound else None
+        for changed in self.identities.update(logical_switch, row):
+            self._announce(changed)
+            self._touch_all(changed)
+
+    def _announce(self, logical_switch: str) -> None:
+        identity, row = self.identities.of(logical_switch), self.database.logical_switch(logical_switch)
+        if identity is None or row is None:
+            return
+        if identity.vni is not None:
+            LOG.info("%s: %s has VNI %d", self.name, row.name, identity.vni)
+            return
+        owner = self.identities.clashes().get(row.tunnel_key or 0)
+        if row.tunnel_key is None:
+            why = "has no tunnel_key yet"
+        elif row.tunnel_key == 0:
+            why = "has tunnel_key 0, which says that it is not ready"
+        elif owner:
+            why = f"has tunnel_key {row.tunnel_key}, which is {owner[0].name}'s already"
+        else:
+            why = f"has tunnel_key {row.tunnel_key}, which is no VNI (1 to {p.MAX_VNI})"
+        level = logging.WARNING if row.tunnel_key else logging.INFO
+        LOG.log(level, "%s: Logical_Switch %s %s: local switching only", self.name, row.name, why)
+
+    def _withdraw_port(self, port: str, why: str) -> None:
+        for logical_switch, mac, _ in self.stations.on_port(port):
+            self._withdraw(logical_switch, mac, why)
+
+    def _withdraw(self, logical_switch: str, mac: str, why: str) -> None:
+        place = self.stations.forget(logical_switch, mac)
+        LOG.info("%s: %s in %s at %s is gone: %s", self.name, mac, self._title(logical_switch), place, why)
+        self._full.clear()
+        self._touch_station(logical_switch, mac)
+
+    def _warn_full(self, what: str, option: str) -> None:
+        if what not in self._full:
+            self._full.add(what)
+            LOG.warning("%s: %s learned addresses: no more are learned (option %s)", self.name, what, option)
+
+    def _touch(self, unit: Unit) -> None:
+        self.dirty.add(unit)
+
+    def _touch_unit(self, unit: FloodUnit | SourceUnit | RemoteUnit | MulticastUnit) -> None:
+        self._touch(unit)
+        match unit:
+            case RemoteUnit(switch, mac) if self._is_elsewhere(switch, mac) and self.stations.place(switch, mac):
+                self._withdraw(switch, mac, "the NVC says that it is behind another VTEP")
+
+    def _is_elsewhere(self, logical_switch: str, mac: str) -> bool:
+        """Whether the NVC says that an address is behind another VTEP: it may tell us of our own, too."""
+        return self.database.remote(logical_switch, mac) not in (None, *self.tunnel_ips)
+
+    def _touch_station(self, logical_switch: str, mac: str) -> None:
+        self._touch(StationUnit(logical_switch, mac))
+        self._news.add((logical_switch, mac))
+
+    def _touch_place(self, place: Place) -> None:
+        self._touch(BindingUnit(place))
+        logical_switch = self.bindings.logical_switch(place)
+        if logical_switch is not None:
+            self._touch(FloodUnit(logical_switch))
+
+    def _touch_replication(self, logical_switch: str) -> None:
+        self._touch(FloodUnit(logical_switch))
+        for mac in self.database.multicasts(logical_switch):
+            self._touch(MulticastUnit(logical_switch, mac))
+
+    def _touch_tunnels(self) -> None:
+        for logical_switch in self.bindings.logical_switches():
+            self._touch_overlay(logical_switch)
+
+    def _touch_overlay(self, logical_switch: str) -> None:
+        self._touch_replication(logical_switch)
+        self._touch(SourceUnit(logical_switch, None))
+        self.dirty.update(SourceUnit(logical_switch, ip) for ip in self.database.sources(logical_switch))
+        self.dirty.update(RemoteUnit(logical_switch, mac) for mac in self.database.remotes(logical_switch))
+
+    def _touch_all(self, logical_switch: str) -> None:
+        self._touch_overlay(logical_switch)
+        for place in self.bindings.places(logical_switch):
+            self._touch(BindingUnit(place))
+        self.dirty.update(StationUnit(logical_switch, mac) for mac in self.stations.of_switch(logical_switch))
+        self._publish_again(logical_switch)
+
+    def _publish_again(self, logical_switch: str) -> None:
+        self._news.add((logical_switch, UNKNOWN_DST))
+        self._news.update((logical_switch, mac) for mac in self.stations.of_switch(logical_switch))
+
+    def _published(self, logical_switch: str, mac: str) -> str | None:
+        if not self.tunnel_ips or not self.bindings.is_bound(logical_switch):
+            return None
+        if mac != UNKNOWN_DST and self.stations.place(logical_switch, mac) is None:
+            return None
+        return self.tunnel_ips[0]
+
+    def _locate(self, switch_id: int, binding: int) -> tuple[str | None, Place | None]:
+        port, vlan = p.binding_of(binding)
+        logical_switch = self.identities.logical_switch(switch_id)
+        place = Place(self._names.get(port, ""), vlan)
+        if logical_switch is None or self.bindings.logical_switch(place) != logical_switch:
+            return None, None
+        return logical_switch, place
+
+    def _title(self, logical_switch: str) -> str:
+        row = self.database.logical_switch(logical_switch)
+        return logical_switch if row is None else row.name
