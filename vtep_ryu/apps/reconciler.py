@@ -1,0 +1,151 @@
+"""Keeps one connected switch as its Vtep wants it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ryu.lib import hub
+
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.flow import NOTHING, Rendering
+from vtep_ryu.core.model import Port
+from vtep_ryu.core.plan import plan
+from vtep_ryu.core.render import every_unit, render
+from vtep_ryu.core.statistics import BindingStats, count
+from vtep_ryu.core.units import Unit
+from vtep_ryu.core.vtep import Vtep
+from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost
+
+LOG = logging.getLogger(__name__)
+
+UNITS_PER_SLICE = 200
+"""Units rendered before other green threads get their turn."""
+
+Publish = Callable[[dict[tuple[str, str], str | None], bool], None]
+"""Takes local addresses with their locators, and whether these are all there are."""
+
+Report = Callable[[dict[tuple[str, int], BindingStats]], None]
+"""Takes the statistics of all bindings, by the UUID of the Physical_Port row and the VLAN."""
+
+
+class Reconciler:
+    """Applies what changes in a Vtep to the switch for as long as it is connected.
+
+    One reconciliation takes all that has changed since the last, so bursts are coalesced. Nothing is applied before the
+    switch has been taken over: what is right there stays, with its counters and timers, and what is not goes last.
+    """
+
+    def __init__(self, vtep: Vtep, switch: Switch, publish: Publish) -> None:
+        self.vtep = vtep
+        self.switch = switch
+        self.ready = False
+        self._publish = publish
+        self._installed: dict[Unit, Rendering] = {}
+        self._epoch = 0
+        self._wake = hub.Event()
+        self._early_ports: list[tuple[Port, bool]] | None = []
+
+    def wake(self) -> None:
+        """Say that the Vtep has changed."""
+        self._wake.set()
+
+    def run(self) -> None:
+        """Take the switch over, then follow the Vtep until the connection is lost."""
+        try:
+            self._take_over()
+            while True:
+                self._wake.wait()
+                self._wake.clear()
+                self._publish(self.vtep.news(), False)
+                self._reconcile()
+        except SwitchLost as error:
+            LOG.warning("%s: switch lost%s", self.vtep.name, f": {error}" if str(error) else "")
+            self.switch.close()
+        except Refused as error:
+            LOG.error("%s: the switch cannot be used: %s", self.vtep.name, error)
+
+    def report(self, interval: float, report: Report) -> None:
+        """Report the bindings' statistics every interval seconds where they changed, until the connection is lost."""
+        last: dict[tuple[str, int], BindingStats] = {}
+        try:
+            while True:
+                hub.sleep(interval)
+                counted = count(self.switch.counters(p.CLASSIFY), self.switch.counters(p.EGRESS))
+                statistics = self.vtep.statistics(counted)
+                if statistics != last:
+                    report(statistics)
+                    last = statistics
+        except (SwitchLost, Refused):
+            return
+
+    def set_port(self, port: Port, gone: bool) -> None:
+        """Take in a change of one port."""
+        if self._early_ports is not None:
+            self._early_ports.append((port, gone))
+            return
+        ports = {name: other for name, other in self.vtep.ports.items() if other.number != port.number}
+        if not gone:
+            ports[port.name] = port
+        self.vtep.set_ports(ports)
+        self.wake()
+
+    def seen(self, switch_id: int, binding: int, mac: str) -> None:
+        """Take in a packet-in. Those that come while the switch is being taken over come again."""
+        if self.ready:
+            self.vtep.seen(switch_id, binding, mac)
+            self.wake()
+
+    def aged(self, switch_id: int, binding: int, mac: str) -> None:
+        """Take in that the switch has removed the learn entry of a silent station."""
+        unit = self.vtep.aged(switch_id, binding, mac) if self.ready else None
+        if unit in self._installed:
+            there = self._installed[unit]
+            left = tuple(flow for flow in there.flows if flow.table is not p.LEARN)
+            self._installed[unit] = Rendering(left, there.groups)
+        self.wake()
+
+    def _take_over(self) -> None:
+        vtep, switch = self.vtep, self.switch
+        vtep.set_ports(switch.ports())
+        early, self._early_ports = self._early_ports or [], None
+        for port, gone in early:
+            self.set_port(port, gone)
+        learned = switch.learned()
+        vtep.restore(learned.entries, kept=bool(learned.epochs))
+        self.ready = True
+        self._epoch = (max(learned.epochs, default=0) + 1) % p.EPOCHS
+        self._publish(vtep.all_news(), True)
+        vtep.dirty = every_unit(vtep)
+        self._reconcile()
+        switch.forget_other_epochs(self._epoch)
+        there = {group.id for rendering in self._installed.values() for group in rendering.groups}
+        switch.forget_groups(switch.group_ids() - there)
+        LOG.info("%s: switch %016x is served", vtep.name, switch.datapath_id)
+
+    def _reconcile(self) -> None:
+        wanted = self._render()
+        steps = plan(wanted, self._installed)
+        for step in steps if LOG.isEnabledFor(logging.DEBUG) else ():
+            LOG.debug("%s: %s", self.vtep.name, step.change)
+        refused = self.switch.apply(steps, self._epoch)
+        for unit, why in refused.items():
+            LOG.warning("%s: %s is refused by the switch: %s", self.vtep.name, unit, why)
+        gone = {unit: Rendering.joined([wanted[unit], self._installed.get(unit, NOTHING)]) for unit in refused}
+        self.switch.apply(plan(dict.fromkeys(refused, NOTHING), gone), self._epoch)
+        for unit, rendering in wanted.items():
+            if rendering and unit not in refused:
+                self._installed[unit] = rendering
+            else:
+                self._installed.pop(unit, None)
+        if wanted:
+            LOG.debug("%s: reconciled: %d units rendered, %d changes", self.vtep.name, len(wanted), len(steps))
+
+    def _render(self) -> dict[Unit, Rendering]:
+        wanted: dict[Unit, Rendering] = {}
+        while self.vtep.dirty:
+            unit = self.vtep.dirty.pop()
+            wanted[unit] = render(self.vtep, unit)
+            if len(wanted) % UNITS_PER_SLICE == 0:
+                hub.sleep(0)
+        return wanted

@@ -1,0 +1,238 @@
+"""The Ryu application: ``ryu-manager vtep_ryu.apps.vtep``.
+
+Events in, state changed, reconcile. What the database's rows mean is core/'s, how to talk is drivers/'.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from ryu import cfg
+from ryu.base import app_manager
+from ryu.controller import controller, ofp_event
+from ryu.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
+from ryu.lib import hub
+from ryu.ofproto import ofproto_v1_3 as ofp
+
+from vtep_ryu import __version__, options
+from vtep_ryu.apps.reconciler import Reconciler
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.database import Database
+from vtep_ryu.core.model import Settings, Update
+from vtep_ryu.core.statistics import BindingStats
+from vtep_ryu.core.vtep import Vtep, tunnel_port_name
+from vtep_ryu.drivers.companion import Companion
+from vtep_ryu.drivers.hwvtep import HardwareVtep
+from vtep_ryu.drivers.openvswitch import Bridges, OpenVSwitch, Serve
+from vtep_ryu.drivers.publish import LocalMac, Post, PublishMacs, PublishStatistics, PublishSwitches
+from vtep_ryu.drivers.switch import Switch, place_of, port_of, station_of
+
+LOG = logging.getLogger(__name__)
+
+assert controller  # It registers the options whose defaults are set here.
+options.ryu_defaults(cfg.CONF)
+
+
+def fatal(handler: Callable[..., None]) -> Callable[..., None]:
+    """End the program on an exception: going on without what the handler should have done would be wrong silently.
+
+    Whoever supervises the program starts it again, and nothing is lost by that.
+    """
+
+    @functools.wraps(handler)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            handler(*args, **kwargs)
+        except Exception:
+            LOG.critical("ending the program", exc_info=True)
+            logging.shutdown()
+            os._exit(1)
+
+    return wrapper
+
+
+class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
+    """Serves every connected bridge that has a Physical_Switch row of its name."""
+
+    OFP_VERSIONS = (ofp.OFP_VERSION,)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        chosen = options.load(cfg.CONF)
+        logging.getLogger("vtep_ryu").setLevel(chosen.log_level.upper())
+        logging.getLogger("ryu.base.app_manager").setLevel(logging.INFO)  # Else --verbose has a line for every message.
+        self._settings = Settings(
+            chosen.mac_ageing_time, chosen.port_mac_limit, chosen.switch_mac_limit, chosen.accept_any_source
+        )
+        self._statistics_interval = chosen.statistics_interval
+        self._hwvtep = HardwareVtep(chosen.hardware_vtep_remotes)
+        self._openvswitch = OpenVSwitch(chosen.open_vswitch_remotes, chosen.packet_in_rate, chosen.packet_in_burst)
+        self._database = Database()
+        self._bridges: Bridges | None = None
+        self._vteps: dict[str, Vtep] = {}
+        self._published: set[str] = set()
+        self._switches: dict[int, Switch] = {}
+        self._reconcilers: dict[int, Reconciler] = {}
+        self._threads: dict[int, list[Any]] = {}
+        self._served: Serve | None = None
+        self._posted: Post | None = None
+
+    def start(self) -> Any:
+        """Start following the databases; returns Ryu's own green thread for this application."""
+        thread = super().start()
+        LOG.info("vtep_ryu %s", __version__)
+        for client, receive in ((self._hwvtep, self._on_update), (self._openvswitch, self._on_bridges)):
+            client.start()
+            hub.spawn(self._follow, client, receive)
+        return thread
+
+    # The databases.
+
+    @fatal
+    def _follow(self, client: Companion[Any, Any], receive: Callable[[Any], None]) -> None:
+        client.deliver(receive)
+
+    def _on_update(self, update: Update) -> None:
+        touched = self._database.apply(update)
+        for vtep in self._vteps.values():
+            vtep.touch(touched)
+            if vtep.name in self._published:
+                self._publish(vtep.name, vtep.news(), False)
+        self._refresh()
+
+    def _on_bridges(self, bridges: Bridges) -> None:
+        self._bridges = bridges
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """See to it that the bridges that are VTEPs, and no others, are served."""
+        if self._bridges is None or not self._database.loaded:
+            return
+        wanted = {row.name for row in self._database.physical_switches() if row.name in self._bridges}
+        for name in self._vteps.keys() - wanted:
+            self._retire(name)
+        for name in wanted - self._vteps.keys():
+            self._vteps[name] = Vtep(name, self._database, self._settings)
+        self._post_wishes(self._bridges)
+        for datapath_id in self._switches:
+            self._serve(datapath_id)
+        for reconciler in self._reconcilers.values():
+            reconciler.wake()
+
+    def _post_wishes(self, bridges: Bridges) -> None:
+        tunnels = {name: {tunnel_port_name(ip): ip for ip in vtep.tunnel_ips} for name, vtep in self._vteps.items()}
+        if Serve(tunnels) != self._served:
+            self._served = Serve(tunnels)
+            self._openvswitch.post(self._served)
+        faults = {uuid: fault for vtep in self._vteps.values() for uuid, fault in vtep.faults().items()}
+        wishes = PublishSwitches({name: bridges[name].ports for name in self._vteps}, faults)
+        if wishes != self._posted:
+            self._posted = wishes
+            self._hwvtep.post(wishes)
+
+    def _publish(self, name: str, macs: dict[LocalMac, str | None], complete: bool) -> None:
+        if complete:
+            self._published.add(name)
+        if macs or complete:
+            self._hwvtep.post(PublishMacs(name, macs, complete))
+
+    def _report(self, name: str, statistics: dict[tuple[str, int], BindingStats]) -> None:
+        if name in self._vteps:
+            self._hwvtep.post(PublishStatistics(name, statistics))
+
+    # The switches.
+
+    def _serve(self, datapath_id: int) -> None:
+        """Start to serve a connected switch if it is a VTEP and is not served yet."""
+        assert self._bridges is not None
+        bridge = next((each for each in self._bridges.values() if each.datapath_id == datapath_id), None)
+        if bridge is None or datapath_id in self._threads:
+            return
+        switch = self._switches[datapath_id]
+        if bridge.name in self._vteps:
+            vtep = self._vteps[bridge.name]
+            reconciler = Reconciler(vtep, switch, functools.partial(self._publish, bridge.name))
+            self._reconcilers[datapath_id] = reconciler
+            self._threads[datapath_id] = [hub.spawn(fatal(reconciler.run))]
+            if self._statistics_interval:
+                report = functools.partial(self._report, bridge.name)
+                thread = hub.spawn(fatal(reconciler.report), self._statistics_interval, report)
+                self._threads[datapath_id].append(thread)
+        elif bridge.has_tunnels:
+            LOG.info("%s: not a VTEP any more: what was left of it is removed", bridge.name)
+            self._threads[datapath_id] = [hub.spawn(fatal(switch.forget_everything))]
+
+    def _retire(self, name: str) -> None:
+        LOG.info("%s: not a VTEP any more", name)
+        del self._vteps[name]
+        self._publish(name, {}, True)
+        self._published.discard(name)
+        for datapath_id, reconciler in list(self._reconcilers.items()):
+            if reconciler.vtep.name == name:
+                self._stop(datapath_id)
+                hub.spawn(fatal(reconciler.switch.forget_everything))
+
+    def _stop(self, datapath_id: int) -> None:
+        self._reconcilers.pop(datapath_id, None)
+        for thread in self._threads.pop(datapath_id, ()):
+            hub.kill(thread)
+
+    @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])  # type: ignore[untyped-decorator]
+    @fatal
+    def _on_state_change(self, event: Any) -> None:
+        datapath = event.datapath
+        current = self._switches.get(datapath.id)
+        if event.state == MAIN_DISPATCHER:
+            if current is not None:
+                current.lose()
+                self._stop(datapath.id)
+            LOG.info("switch %016x connected", datapath.id)
+            self._switches[datapath.id] = Switch(datapath)
+            self._refresh()
+        elif current is not None and current.is_of(datapath):
+            LOG.warning("switch %016x disconnected", datapath.id)
+            del self._switches[datapath.id]
+            current.lose()
+            self._stop(datapath.id)
+
+    @set_ev_cls(ofp_event.EventOFPPortDescStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @set_ev_cls(ofp_event.EventOFPFlowStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @set_ev_cls(ofp_event.EventOFPGroupDescStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @set_ev_cls(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @set_ev_cls(ofp_event.EventONFBundleCtrlMsg, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @set_ev_cls(ofp_event.EventOFPErrorMsg, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @fatal
+    def _on_reply(self, event: Any) -> None:
+        switch = self._switches.get(event.msg.datapath.id)
+        if switch is not None and switch.is_of(event.msg.datapath):
+            switch.receive(event.msg)
+
+    @set_ev_cls(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @fatal
+    def _on_packet_in(self, event: Any) -> None:
+        message = event.msg
+        reconciler = self._reconcilers.get(message.datapath.id)
+        if reconciler is None or p.epoch_of(message.cookie) is None or len(message.data) < p.PACKET_IN_BYTES:
+            return
+        switch_id, binding = place_of(message.match)
+        reconciler.seen(switch_id, binding, message.data[6:12].hex(":"))
+
+    @set_ev_cls(ofp_event.EventOFPFlowRemoved, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @fatal
+    def _on_flow_removed(self, event: Any) -> None:
+        message = event.msg
+        reconciler = self._reconcilers.get(message.datapath.id)
+        if reconciler is not None and message.reason == ofp.OFPRR_IDLE_TIMEOUT and message.table_id == p.LEARN.id:
+            reconciler.aged(*station_of(message.match))
+
+    @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @fatal
+    def _on_port_status(self, event: Any) -> None:
+        reconciler = self._reconcilers.get(event.msg.datapath.id)
+        port = port_of(event.msg.desc)
+        if reconciler is not None and port is not None:
+            reconciler.set_port(port, event.msg.reason == ofp.OFPPR_DELETE)

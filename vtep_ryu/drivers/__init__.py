@@ -1,0 +1,1 @@
+"""The only places that talk to something: the two databases and the switches."""

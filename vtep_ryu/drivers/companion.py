@@ -1,0 +1,147 @@
+"""An operating system thread beside the Ryu process's green ones, for the work of an OVSDB client.
+
+The IDL can be busy for seconds with a large update; in a green thread that would stall OpenFlow echoes. What crosses
+the border are frozen values, in batches, through two deques; a pipe each way wakes the other side. ryu-manager has
+patched threading, select and os with their green versions, so this module takes the originals. Nothing on the thread's
+side may log: logging's locks are green, and waiting for one from another thread never ends. log() hands records over.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import ovs.poller
+from eventlet import hubs, patcher
+
+_os = patcher.original("os")
+_threading = patcher.original("threading")
+_time = patcher.original("time")
+
+# The IDL polls in its own thread, where it may block; eventlet's select would run a hub there, and sleep 100 ms where
+# none is asked for.
+ovs.poller.SelectPoll = patcher.original("select").poll
+
+Incoming = TypeVar("Incoming")
+Outgoing = TypeVar("Outgoing")
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    level: int
+    message: str
+    arguments: tuple[object, ...]
+
+
+class _Pipe:
+    """Wakes whoever waits for its read end."""
+
+    def __init__(self) -> None:
+        self.read_end, self._write_end = os.pipe()
+        os.set_blocking(self.read_end, False)
+        os.set_blocking(self._write_end, False)
+
+    def wake(self) -> None:
+        try:
+            _os.write(self._write_end, b"\0")
+        except BlockingIOError:
+            pass  # Full of wake-ups already.
+
+    def drain(self) -> None:
+        try:
+            while _os.read(self.read_end, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+
+class Companion(ABC, Generic[Incoming, Outgoing]):
+    """A thread that runs a subclass's loop() for ever. Values posted to it are taken there; values it hands over are
+    delivered in a green thread here.
+
+    An exception on the thread's side ends the program: deliver() raises it.
+    """
+
+    def __init__(self, name: str, logger: logging.Logger) -> None:
+        self._name = name
+        self._logger = logger
+        self._inbox: deque[Incoming] = deque()
+        self._outbox: deque[Outgoing | _Record | BaseException] = deque()
+        self._inward = _Pipe()
+        self._outward = _Pipe()
+
+    # The main thread's side.
+
+    def start(self) -> None:
+        """Start the thread. It ends with the process."""
+        _threading.Thread(target=self._main, name=self._name, daemon=True).start()
+
+    def post(self, value: Incoming) -> None:
+        """Give the thread a value."""
+        self._inbox.append(value)
+        self._inward.wake()
+
+    def deliver(self, receive: Callable[[Outgoing], None]) -> None:
+        """Call receive with each value the thread hands over; never returns. To be run in a green thread."""
+        while True:
+            hubs.trampoline(self._outward.read_end, read=True)
+            self._outward.drain()
+            while self._outbox:
+                match value := self._outbox.popleft():
+                    case _Record(level, message, arguments):
+                        self._logger.log(level, message, *arguments)
+                    case BaseException():
+                        raise value
+                    case _:
+                        receive(value)
+
+    # The thread's side.
+
+    @abstractmethod
+    def loop(self) -> None:
+        """One turn: do what there is to do, then wait for more with wait()."""
+
+    def taken(self) -> list[Incoming]:
+        """The values that were posted since the last call."""
+        values = []
+        while self._inbox:
+            values.append(self._inbox.popleft())
+        return values
+
+    def hand_over(self, value: Outgoing) -> None:
+        """Give the main thread a value."""
+        self._outbox.append(value)
+        self._outward.wake()
+
+    def log(self, level: int, message: str, *arguments: object) -> None:
+        """Have the main thread log this."""
+        self._outbox.append(_Record(level, message, arguments))
+        self._outward.wake()
+
+    def wait(self, poller: Any) -> None:
+        """Block until the poller's events, or until something is posted."""
+        poller.fd_wait(self._inward.read_end, ovs.poller.POLLIN)
+        if self._inbox:
+            poller.immediate_wake()
+        poller.block()
+        self._inward.drain()
+
+    @staticmethod
+    def monotonic() -> float:
+        """Seconds, as time.monotonic() has them."""
+        return float(_time.monotonic())
+
+    def _main(self) -> None:
+        try:
+            while True:
+                self.loop()
+        except BaseException as error:  # noqa: BLE001 - handed over, raised by deliver()
+            error.add_note("in the thread " + self._name + ":\n" + traceback.format_exc())
+            self._outbox.append(error)
+            self._outward.wake()

@@ -1,0 +1,181 @@
+"""The hardware_vtep database: what the NVC wants, as values of core.model; what is ours there, written by publish.py.
+
+Columns and their meaning: vtep(5).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import netaddr
+
+from vtep_ryu.core.model import (
+    UNKNOWN_DST,
+    Change,
+    LogicalSwitch,
+    McastRemote,
+    PhysicalPort,
+    PhysicalSwitch,
+    Row,
+    UcastRemote,
+    Update,
+)
+from vtep_ryu.drivers.ovsdb import OvsdbClient
+from vtep_ryu.drivers.publish import Faults, LocalMacs, PhysicalPorts, Post, Statistics
+
+LOG = logging.getLogger(__name__)
+
+COLUMNS = {
+    "Physical_Switch": ("name", "tunnel_ips", "ports", "switch_fault_status"),
+    "Physical_Port": ("name", "vlan_bindings", "port_fault_status", "vlan_stats"),
+    "Logical_Switch": ("name", "tunnel_key", "replication_mode"),
+    "Ucast_Macs_Remote": ("MAC", "logical_switch", "locator"),
+    "Mcast_Macs_Remote": ("MAC", "logical_switch", "locator_set"),
+    "Ucast_Macs_Local": ("MAC", "logical_switch", "locator"),
+    "Mcast_Macs_Local": ("MAC", "logical_switch", "locator_set"),
+    "Physical_Locator": ("encapsulation_type", "dst_ip", "tunnel_key"),
+    "Physical_Locator_Set": ("locators",),
+    "Logical_Binding_Stats": ("packets_from_local", "bytes_from_local", "packets_to_local", "bytes_to_local"),
+}
+
+LOCATOR = "dst_ip of its Physical_Locator"
+
+_PLAIN_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+class BadValue(ValueError):
+    """A column holds what cannot be used."""
+
+    def __init__(self, column: str, value: object, allowed: str):
+        super().__init__(f"{column} has {value!r}, must be {allowed}")
+
+
+Complain: TypeAlias = Callable[[BadValue], None]
+
+
+class HardwareVtep(OvsdbClient[Post, Update]):
+    """Follows hardware_vtep and keeps the rows and columns there that are ours."""
+
+    def __init__(self, remotes: Sequence[str]) -> None:
+        super().__init__("hardware_vtep", COLUMNS, remotes, LOG)
+        self._writers = (LocalMacs(self), PhysicalPorts(self), Faults(self), Statistics(self))
+
+    def follow(self, changed: Mapping[str, set[Any]], complete: bool) -> None:
+        for writer in self._writers:
+            writer.follow(changed, complete)
+        changes = tuple(
+            self._change(kind, table, uuid) for table, (kind, _) in READERS.items() for uuid in changed.get(table, ())
+        )
+        if changes or complete:
+            self.hand_over(Update(changes, complete))
+
+    def take(self, value: Post) -> None:
+        for writer in self._writers:
+            writer.take(value)
+
+    def write(self, transaction: Any) -> bool:
+        # One writer a transaction: what the server refuses of one does not hold up the others.
+        return any(writer.write(transaction) for writer in self._writers)
+
+    def written(self) -> None:
+        for writer in self._writers:
+            writer.written()
+
+    def not_written(self, error: str | None) -> None:
+        for writer in self._writers:
+            writer.not_written(error)
+
+    def _change(self, kind: type[Row], table: str, uuid: Any) -> Change:
+        row = self.row(table, uuid)
+        if row is None:
+            return Change(kind, str(uuid), None)
+
+        def complain(error: BadValue, left_out: str = "value") -> None:
+            self.log(
+                logging.WARNING, "%s %s: %s; the %s is left out", table, getattr(row, "name", uuid), error, left_out
+            )
+
+        try:
+            return Change(kind, str(uuid), READERS[table][1](row, complain))
+        except BadValue as error:
+            complain(error, "row")
+            return Change(kind, str(uuid), None)
+
+
+def _physical_switch(row: Any, complain: Complain) -> PhysicalSwitch:
+    tunnel_ips = _ip_addresses("tunnel_ips", row.tunnel_ips, complain)
+    return PhysicalSwitch(str(row.uuid), row.name, tunnel_ips, frozenset(str(port.uuid) for port in row.ports))
+
+
+def _physical_port(row: Any, complain: Complain) -> PhysicalPort:
+    bindings = tuple(sorted((vlan, str(switch.uuid)) for vlan, switch in row.vlan_bindings.items()))
+    return PhysicalPort(str(row.uuid), row.name, bindings)
+
+
+def _logical_switch(row: Any, complain: Complain) -> LogicalSwitch:
+    key = row.tunnel_key[0] if row.tunnel_key else None
+    mode = getattr(row, "replication_mode", [])  # Schemas before 1.6.0 do not have it.
+    return LogicalSwitch(str(row.uuid), row.name, key, mode[0] if mode else "service_node")
+
+
+def _ucast_remote(row: Any, complain: Complain) -> UcastRemote:
+    mac = mac_address(row.MAC)
+    if int(mac[1], 16) & 1:
+        raise BadValue("MAC", row.MAC, "a unicast address")
+    return UcastRemote(str(row.uuid), mac, str(row.logical_switch.uuid), ip_address(LOCATOR, row.locator.dst_ip))
+
+
+def _mcast_remote(row: Any, complain: Complain) -> McastRemote:
+    mac = row.MAC
+    if mac != UNKNOWN_DST:
+        mac = mac_address(row.MAC)
+        if not int(mac[1], 16) & 1:
+            raise BadValue("MAC", row.MAC, f"a multicast address or {UNKNOWN_DST}")
+    locators = _ip_addresses(LOCATOR, (locator.dst_ip for locator in row.locator_set.locators), complain)
+    return McastRemote(str(row.uuid), mac, str(row.logical_switch.uuid), locators)
+
+
+READERS: dict[str, tuple[type[Row], Callable[[Any, Complain], Row]]] = {
+    "Physical_Switch": (PhysicalSwitch, _physical_switch),
+    "Physical_Port": (PhysicalPort, _physical_port),
+    "Logical_Switch": (LogicalSwitch, _logical_switch),
+    "Ucast_Macs_Remote": (UcastRemote, _ucast_remote),
+    "Mcast_Macs_Remote": (McastRemote, _mcast_remote),
+}
+
+
+def mac_address(text: str) -> str:
+    """A MAC address in the form 00:11:22:aa:bb:cc, whichever way the NVC spelt it.
+
+    Raises BadValue.
+    """
+    if _PLAIN_MAC.fullmatch(text):
+        return text
+    try:
+        return str(netaddr.EUI(text, version=48, dialect=netaddr.mac_unix_expanded))
+    except (netaddr.AddrFormatError, ValueError, TypeError) as error:
+        raise BadValue("MAC", text, "a MAC address") from error
+
+
+def ip_address(column: str, text: str) -> str:
+    """An IPv4 address: the schema's only encapsulation is vxlan_over_ipv4.
+
+    Raises BadValue.
+    """
+    if not netaddr.valid_ipv4(text, netaddr.INET_PTON):
+        raise BadValue(column, text, "an IPv4 address")
+    return text
+
+
+def _ip_addresses(column: str, texts: Iterable[str], complain: Complain) -> tuple[str, ...]:
+    """The IPv4 addresses among the texts, each once, in their numeric order."""
+    found = set()
+    for text in texts:
+        try:
+            found.add(ip_address(column, text))
+        except BadValue as error:
+            complain(error)
+    return tuple(sorted(found, key=netaddr.IPAddress))

@@ -1,0 +1,188 @@
+"""The Open_vSwitch database: which bridges and ports there are, and what the bridges that are VTEPs need.
+
+Columns and their meaning: ovs-vswitchd.conf.db(5).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from vtep_ryu.drivers.ovsdb import OvsdbClient
+
+LOG = logging.getLogger(__name__)
+
+COLUMNS = {
+    "Open_vSwitch": ("bridges",),
+    "Bridge": ("name", "datapath_id", "ports", "fail_mode", "protocols", "controller"),
+    "Port": ("name", "interfaces", "external_ids"),
+    "Interface": ("name", "type", "options", "external_ids", "error"),
+    "Controller": (
+        "target",
+        "connection_mode",
+        "max_backoff",
+        "controller_rate_limit",
+        "controller_burst_limit",
+    ),
+}
+
+OPENFLOW = "OpenFlow13"
+MARK = "vtep-ryu"
+"""The key in external_ids of what this program created."""
+
+MAX_BACKOFF_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A bridge and the names of its ports, the local port and our own tunnel ports excepted.
+
+    has_tunnels: whether there are tunnel ports of ours.
+    """
+
+    name: str
+    datapath_id: int | None
+    ports: frozenset[str]
+    has_tunnels: bool
+
+
+Bridges: TypeAlias = Mapping[str, Bridge]
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """The bridges that are VTEPs: the tunnel ports each needs, by name with their local IPv4 address."""
+
+    bridges: Mapping[str, Mapping[str, str]]
+
+
+class OpenVSwitch(OvsdbClient[Serve, Bridges]):
+    """Follows the bridges, sets up those that are VTEPs and takes back what it created on those that no longer are.
+
+    packet_in_rate (per second) and packet_in_burst bound what each port may send to the controller.
+    """
+
+    def __init__(self, remotes: Sequence[str], packet_in_rate: int, packet_in_burst: int) -> None:
+        super().__init__("Open_vSwitch", COLUMNS, remotes, LOG)
+        self._controller = {
+            "connection_mode": ["out-of-band"],
+            "max_backoff": [MAX_BACKOFF_MS],
+            "controller_rate_limit": [packet_in_rate],
+            "controller_burst_limit": [packet_in_burst],
+        }
+        self._serve: Serve | None = None
+        self._bridges: Bridges | None = None
+        self._errors: dict[str, str] = {}
+        self._dirty = False
+
+    def take(self, value: Serve) -> None:
+        self._serve = value
+        self._dirty = True
+
+    def follow(self, changed: Mapping[str, set[UUID]], complete: bool) -> None:
+        self._dirty = True
+        self._report_errors()
+        bridges = {row.name: _bridge(row) for row in self.rows("Bridge").values()}
+        if complete or bridges != self._bridges:
+            self._bridges = bridges
+            self.hand_over(bridges)
+
+    def write(self, transaction: Any) -> bool:
+        if self._serve is None or not self._dirty:
+            return False
+        self._dirty = False
+        changed = False
+        for row in self.rows("Bridge").values():
+            wanted = self._serve.bridges.get(row.name)
+            if wanted is not None:
+                changed |= self._set_up(row)
+            changed |= self._write_tunnels(transaction, row, wanted or {})
+        return changed
+
+    def written(self) -> None:
+        pass
+
+    def not_written(self, error: str | None) -> None:
+        self._dirty = True
+        if error is not None:
+            self.log(logging.WARNING, "Open_vSwitch: refused: %s", error)
+
+    def _set_up(self, bridge: Any) -> bool:
+        """Everything but tunnels that a bridge needs; return whether anything was missing."""
+        changed = _assign(bridge, "fail_mode", ["secure"])
+        protocols = list(bridge.protocols)
+        if protocols and OPENFLOW not in protocols:
+            changed |= _assign(bridge, "protocols", sorted([*protocols, OPENFLOW]))
+            self.log(logging.INFO, "%s: %s added to the bridge's protocols", bridge.name, OPENFLOW)
+        for controller in bridge.controller:
+            for column, value in self._controller.items():
+                changed |= _assign(controller, column, value)
+        return changed
+
+    def _write_tunnels(self, transaction: Any, bridge: Any, wanted: Mapping[str, str]) -> bool:
+        changed = False
+        there = {port.name: port for port in bridge.ports}
+        for name, ip in wanted.items():
+            if name in there:
+                changed |= self._keep_tunnel(bridge, there[name], ip)
+            elif any(port.name == name for port in self.rows("Port").values()):
+                self._report(name, f"{bridge.name}: another bridge has the tunnel port {name} for {ip} already")
+            else:
+                bridge.addvalue("ports", self._insert_tunnel(transaction, name, ip))
+                self.log(logging.INFO, "%s: tunnel port %s created for %s", bridge.name, name, ip)
+                changed = True
+        for name, port in there.items():
+            if MARK in port.external_ids and name not in wanted:
+                bridge.delvalue("ports", port)
+                self.log(logging.INFO, "%s: tunnel port %s removed", bridge.name, name)
+                changed = True
+        return changed
+
+    def _insert_tunnel(self, transaction: Any, name: str, ip: str) -> Any:
+        interface = transaction.insert(self.table("Interface"))
+        interface.name, interface.type, interface.options = name, "vxlan", _tunnel_options(ip)
+        interface.external_ids = {MARK: ip}
+        port = transaction.insert(self.table("Port"))
+        port.name, port.interfaces, port.external_ids = name, [interface], {MARK: ip}
+        return port
+
+    def _keep_tunnel(self, bridge: Any, port: Any, ip: str) -> bool:
+        if MARK not in port.external_ids:
+            self._report(port.name, f"{bridge.name}: port {port.name} is in the way of the tunnel port for {ip}")
+            return False
+        return _assign(port.interfaces[0], "options", _tunnel_options(ip))
+
+    def _report_errors(self) -> None:
+        for row in self.rows("Interface").values():
+            if MARK in row.external_ids:
+                error = row.error[0] if row.error else ""
+                self._report(row.name, error and f"tunnel port {row.name}: {error}")
+
+    def _report(self, name: str, error: str) -> None:
+        """Log what is wrong with a tunnel port, once for as long as it is."""
+        if error and self._errors.get(name) != error:
+            self.log(logging.WARNING, "%s", error)
+        self._errors[name] = error
+
+
+def _bridge(row: Any) -> Bridge:
+    ours = {port.name for port in row.ports if MARK in port.external_ids}
+    names = frozenset(port.name for port in row.ports) - ours - {row.name}
+    datapath_id = int(row.datapath_id[0], 16) if row.datapath_id else None
+    return Bridge(row.name, datapath_id, names, bool(ours))
+
+
+def _tunnel_options(ip: str) -> dict[str, str]:
+    """One port for all tunnels: the flows set the remote address and the key (ovs-vswitchd.conf.db(5), Interface)."""
+    return {"remote_ip": "flow", "key": "flow", "local_ip": ip}
+
+
+def _assign(row: Any, column: str, value: Any) -> bool:
+    """Set the column where it is otherwise; return whether it was."""
+    if getattr(row, column) == value:
+        return False
+    setattr(row, column, value)
+    return True

@@ -1,0 +1,191 @@
+"""An OVSDB client as a companion thread: connect, follow with the IDL, write in transactions, reconnect for ever."""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import ovs.db.idl
+import ovs.jsonrpc
+import ovs.poller
+import ovs.stream
+
+from vtep_ryu.drivers.companion import Companion
+
+RETRY_SECONDS = 1.0
+CONFLICT_RETRY_SECONDS = 0.02
+CONNECT_TIMEOUT_MS = 5000
+
+Incoming = TypeVar("Incoming")
+Outgoing = TypeVar("Outgoing")
+
+
+class _Notices(ovs.db.idl.Idl):  # type: ignore[misc]
+    """An IDL that notes which rows changed since last asked."""
+
+    def __init__(self, remote: str, helper: Any) -> None:
+        super().__init__(remote, helper)
+        self.changed: dict[str, set[Any]] = {}
+
+    def notify(self, event: str, row: Any, updates: Any = None) -> None:
+        self.changed.setdefault(row._table.name, set()).add(row.uuid)
+
+    def is_monitoring(self) -> bool:
+        return bool(self.state == self.IDL_S_MONITORING)
+
+
+class OvsdbClient(Companion[Incoming, Outgoing]):
+    """Follows one database. Subclasses say which tables and columns, what changes mean, and what there is to write."""
+
+    def __init__(
+        self, database: str, columns: Mapping[str, Sequence[str]], remotes: Sequence[str], logger: logging.Logger
+    ):
+        super().__init__(database, logger)
+        self._database = database
+        self._columns = columns
+        self._remotes = remotes
+        self._idl: _Notices | None = None
+        self._loaded = False
+        self._said: str | None = None
+        self._transaction: Any = None
+        self._retry_at = 0.0
+
+    # What subclasses do.
+
+    @abstractmethod
+    def follow(self, changed: Mapping[str, set[Any]], complete: bool) -> None:
+        """Take in that the rows with these UUIDs, by table, changed; complete: that these are all rows there are."""
+
+    @abstractmethod
+    def take(self, value: Incoming) -> None:
+        """Take in what was posted."""
+
+    @abstractmethod
+    def write(self, transaction: Any) -> bool:
+        """Put what there is to write into the transaction; return whether that is anything."""
+
+    @abstractmethod
+    def written(self) -> None:
+        """Take in that what write() put into the transaction is committed."""
+
+    @abstractmethod
+    def not_written(self, error: str | None) -> None:
+        """Take in that it is not: the server refused it or, without an error, it lost a race; it is to be made anew."""
+
+    # What they use.
+
+    def rows(self, table: str) -> Mapping[Any, Any]:
+        """The rows of a table by UUID."""
+        rows: Mapping[Any, Any] = self.table(table).rows
+        return rows
+
+    def table(self, table: str) -> Any:
+        """A table, to insert into."""
+        assert self._idl is not None
+        return self._idl.tables[table]
+
+    def row(self, table: str, uuid: Any) -> Any:
+        """The row with this UUID, or None."""
+        return self.rows(table).get(uuid)
+
+    # The loop.
+
+    def loop(self) -> None:
+        for value in self.taken():
+            self.take(value)
+        if self._idl is None:
+            self._connect()
+            return
+        self._run(self._idl)
+        poller = ovs.poller.Poller()
+        self._idl.wait(poller)
+        if self._transaction is not None:
+            self._transaction.wait(poller)
+        elif self._retry_at > self.monotonic():
+            poller.timer_wait(int(1000 * (self._retry_at - self.monotonic())) + 1)
+        self.wait(poller)
+
+    def _run(self, idl: _Notices) -> None:
+        was_monitoring = idl.is_monitoring()
+        idl.run()
+        changed, idl.changed = idl.changed, {}
+        if idl.is_monitoring() and not was_monitoring:
+            self._say(logging.INFO, f"{self._database}: connected to {', '.join(self._remotes)}")
+            self._loaded = True
+            self.follow({table: set(self.rows(table)) for table in idl.tables}, True)
+        elif was_monitoring and not idl.is_monitoring():
+            self._say(logging.WARNING, f"{self._database}: connection lost, trying again")
+        elif changed and self._loaded:
+            self.follow(changed, False)
+        if idl.is_monitoring():
+            # What was taken in while a transaction was under way is written after it: nothing else will wake us for it.
+            while self._write(idl):
+                pass
+
+    def _write(self, idl: _Notices) -> bool:
+        """Go on with the transaction, or begin one; return whether it is over."""
+        if self._transaction is None:
+            if self.monotonic() < self._retry_at:
+                return False
+            transaction = ovs.db.idl.Transaction(idl)
+            if not self.write(transaction):
+                transaction.abort()
+                return False
+            self._transaction = transaction
+        status = self._transaction.commit()
+        if status == ovs.db.idl.Transaction.INCOMPLETE:
+            return False
+        transaction, self._transaction = self._transaction, None
+        if status in (ovs.db.idl.Transaction.SUCCESS, ovs.db.idl.Transaction.UNCHANGED):
+            self.written()
+        elif status == ovs.db.idl.Transaction.TRY_AGAIN:
+            self._retry_at = self.monotonic() + CONFLICT_RETRY_SECONDS
+            self.not_written(None)
+        else:
+            self._retry_at = self.monotonic() + RETRY_SECONDS
+            self.not_written(str(transaction.get_error()))
+        return True
+
+    def _connect(self) -> None:
+        schema, why = self._schema()
+        if schema is None:
+            self._say(logging.WARNING, f"{self._database}: {why}; waiting for it")
+            poller = ovs.poller.Poller()
+            poller.timer_wait(int(1000 * RETRY_SECONDS))
+            self.wait(poller)
+            return
+        helper = ovs.db.idl.SchemaHelper(schema_json=schema)
+        for table, columns in self._columns.items():
+            there = schema["tables"].get(table, {"columns": ()})["columns"]
+            if known := [column for column in columns if column in there]:
+                helper.register_columns(table, known)
+        self._idl = _Notices(",".join(self._remotes), helper)
+
+    def _schema(self) -> tuple[Any, str]:
+        """The schema of the database from the first remote that has it, or None and why."""
+        why = ""
+        for remote in self._remotes:
+            error, stream = ovs.stream.Stream.open_block(ovs.stream.Stream.open(remote), CONNECT_TIMEOUT_MS)
+            if error:
+                why = f"no connection to {remote} ({os.strerror(error) if error > 0 else 'refused'})"
+                continue
+            connection = ovs.jsonrpc.Connection(stream)
+            request = ovs.jsonrpc.Message.create_request("get_schema", [self._database])
+            error, reply = connection.transact_block(request)
+            connection.close()
+            if error or reply is None:
+                why = f"{remote} does not answer"
+            elif reply.error:
+                why = f"{remote} has no database of this name"
+            else:
+                return reply.result, ""
+        return None, why
+
+    def _say(self, level: int, message: str) -> None:
+        """Log what is the case, once for as long as it is."""
+        if message != self._said:
+            self._said = message
+            self.log(level, "%s", message)

@@ -1,0 +1,283 @@
+"""One connected bridge: its ports, what it still knows, and changes applied to it in atomic bundles.
+
+Bundles are those of the ONF extension for OpenFlow 1.3 (EXT-230). Everything here runs in green threads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ryu.lib import hub
+from ryu.ofproto import ofproto_v1_3 as ofp
+from ryu.ofproto import ofproto_v1_3_parser as parser
+
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.flow import Table
+from vtep_ryu.core.model import Port
+from vtep_ryu.core.plan import RemoveGroup, Step
+from vtep_ryu.core.statistics import Counted
+from vtep_ryu.core.units import Unit
+from vtep_ryu.drivers import messages
+
+LOG = logging.getLogger(__name__)
+
+REPLY_TIMEOUT = 60.0
+"""Seconds that a switch may take for an answer before its connection is given up."""
+
+STEPS_PER_BUNDLE = 5000
+"""Ports are served by the thread that commits a bundle: a larger one would be felt as loss."""
+
+MESSAGES_PER_WRITE = 200
+
+_BUNDLE_FLAGS = ofp.ONF_BF_ATOMIC | ofp.ONF_BF_ORDERED
+
+
+class SwitchLost(Exception):
+    """The connection to the switch is gone, or given up."""
+
+
+class Refused(Exception):
+    """The switch answered a request with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What the learn table of a switch still holds: (switch id, binding id, address) each, and the epochs of its flows.
+
+    No epoch: the table has no flow of this program's.
+    """
+
+    entries: tuple[tuple[int, int, str], ...]
+    epochs: frozenset[int]
+
+
+class Switch:
+    """One connected bridge."""
+
+    def __init__(self, datapath: Any) -> None:
+        self.datapath_id: int = datapath.id
+        self._datapath = datapath
+        self._lost = False
+        self._waiting: dict[int, Any] = {}
+        self._next_bundle = 0
+
+    def is_of(self, datapath: Any) -> bool:
+        """Whether this is the switch at the other end of that connection."""
+        return self._datapath is datapath
+
+    def receive(self, reply: Any) -> None:
+        """Take in a reply or an error from the switch."""
+        queue = self._waiting.get(reply.xid)
+        if queue is not None:
+            queue.put(reply)
+        elif isinstance(reply, parser.OFPErrorMsg):
+            LOG.warning("switch %016x: unexpected error: %s", self.datapath_id, _error_text(reply))
+
+    def lose(self) -> None:
+        """Take in that the connection is gone: whoever waits for an answer gets SwitchLost."""
+        self._lost = True
+        for queue in self._waiting.values():
+            queue.put(None)
+
+    def close(self) -> None:
+        """Hang up; the switch connects anew."""
+        self._datapath.close()
+
+    def ports(self) -> dict[str, Port]:
+        """The switch's ports by name, the local port excepted."""
+        replies = self._request(parser.OFPPortDescStatsRequest(self._datapath))
+        return {port.name: port for reply in replies for raw in reply.body if (port := port_of(raw)) is not None}
+
+    def learned(self) -> Learned:
+        """What its learn table holds of ours."""
+        request = parser.OFPFlowStatsRequest(
+            self._datapath, table_id=p.LEARN.id, cookie=p.OWNER, cookie_mask=p.OWNER_MASK
+        )
+        entries, epochs = [], set()
+        for reply in self._request(request):
+            for flow in reply.body:
+                epochs.add(p.epoch_of(flow.cookie) or 0)
+                if flow.match.get(p.INGRESS_BINDING.oxm):
+                    entries.append(station_of(flow.match))
+        return Learned(tuple(entries), frozenset(epochs))
+
+    def counters(self, table: Table) -> list[Counted]:
+        """What the flows of a table have counted, ours only."""
+        request = parser.OFPFlowStatsRequest(
+            self._datapath, table_id=table.id, cookie=p.OWNER, cookie_mask=p.OWNER_MASK
+        )
+        flows = (flow for reply in self._request(request) for flow in reply.body)
+        return [(dict(flow.match.items()), flow.packet_count, flow.byte_count) for flow in flows]
+
+    def group_ids(self) -> set[int]:
+        """The ids of the groups there that are ours."""
+        replies = self._request(parser.OFPGroupDescStatsRequest(self._datapath))
+        return {group.group_id for reply in replies for group in reply.body if p.is_ours(group.group_id)}
+
+    def apply(self, steps: Sequence[Step], epoch: int) -> dict[Unit, str]:
+        """Make the changes, in order, in as few atomic bundles as they fit into.
+
+        Returns the units that the switch refused, with its reason: none of what they wanted in the bundle concerned is
+        there. All others are applied. Raises SwitchLost, after which the connection is to be closed.
+        """
+        refused: dict[Unit, str] = {}
+        for start in range(0, len(steps), STEPS_PER_BUNDLE):
+            self._apply(steps[start : start + STEPS_PER_BUNDLE], p.cookie(epoch), refused)
+        return refused
+
+    def forget_other_epochs(self, epoch: int) -> None:
+        """Remove our flows of every other epoch."""
+        for cookie, mask in p.other_epochs(epoch):
+            self._request(messages.remove_flows(self._datapath, cookie, mask), barrier=True)
+
+    def forget_groups(self, group_ids: Iterable[int]) -> None:
+        """Remove these groups."""
+        for group_id in group_ids:
+            self._send([messages.message(self._datapath, RemoveGroup(group_id), 0)])
+        self._barrier()
+
+    def forget_everything(self) -> None:
+        """Remove all that is ours."""
+        self._request(messages.remove_flows(self._datapath, p.OWNER, p.OWNER_MASK), barrier=True)
+        self.forget_groups(self.group_ids())
+
+    def _apply(self, steps: Sequence[Step], cookie: int, refused: dict[Unit, str]) -> None:
+        while steps := [step for step in steps if step.unit is None or step.unit not in refused]:
+            bundle = self._open_bundle()
+            errors = self._fill_bundle(bundle, steps, cookie)
+            if errors:
+                # The switch would commit what it took and leave a hole where it did not.
+                self._control(bundle, ofp.ONF_BCT_DISCARD_REQUEST)
+                refused.update(errors)
+                continue
+            try:
+                self._control(bundle, ofp.ONF_BCT_COMMIT_REQUEST)
+            except Refused as error:
+                self._apply_apart(steps, cookie, refused, str(error))
+            return
+
+    def _apply_apart(self, steps: Sequence[Step], cookie: int, refused: dict[Unit, str], why: str) -> None:
+        """Find who is to blame for a commit that was refused and rolled back: halve the units until one is left."""
+        units = list(dict.fromkeys(step.unit for step in steps))
+        if len(units) == 1:
+            if units[0] is None:
+                raise SwitchLost(f"the switch refuses a removal: {why}")
+            refused[units[0]] = why
+            return
+        half = set(units[: len(units) // 2])
+        for part in ([s for s in steps if s.unit in half], [s for s in steps if s.unit not in half]):
+            self._apply(part, cookie, refused)
+
+    def _open_bundle(self) -> int:
+        self._next_bundle = self._next_bundle + 1 & 0x7FFFFFFF
+        self._control(self._next_bundle, ofp.ONF_BCT_OPEN_REQUEST)
+        return self._next_bundle
+
+    def _fill_bundle(self, bundle: int, steps: Sequence[Step], cookie: int) -> dict[Unit, str]:
+        """Add the steps to the bundle; return the units whose steps were refused."""
+        answers = hub.Queue()
+        sent: dict[int, Unit | None] = {}
+        refused: dict[Unit, str] = {}
+        try:
+            for start in range(0, len(steps), MESSAGES_PER_WRITE):
+                part = steps[start : start + MESSAGES_PER_WRITE]
+                inner = [messages.message(self._datapath, step.change, cookie) for step in part]
+                adds = [parser.ONFBundleAddMsg(self._datapath, bundle, _BUNDLE_FLAGS, each, []) for each in inner]
+                for step, add in zip(part, adds, strict=True):
+                    xid = self._datapath.set_xid(add)
+                    self._waiting[xid] = answers
+                    sent[xid] = step.unit
+                self._send(adds)
+                hub.sleep(0)
+            self._barrier()
+            while not answers.empty():
+                error = answers.get()
+                if error is None:
+                    raise SwitchLost
+                unit = sent[error.xid]
+                if unit is None:
+                    raise SwitchLost(f"the switch refuses a removal: {_error_text(error)}")
+                refused[unit] = _error_text(error)
+        finally:
+            for xid in sent:
+                del self._waiting[xid]
+        return refused
+
+    def _control(self, bundle: int, request: int) -> None:
+        self._request(parser.ONFBundleCtrlMsg(self._datapath, bundle, request, _BUNDLE_FLAGS, []))
+
+    def _barrier(self) -> None:
+        self._request(parser.OFPBarrierRequest(self._datapath))
+
+    def _request(self, request: Any, barrier: bool = False) -> list[Any]:
+        """Send a request and wait for all parts of its reply, or, for one that has none, for a barrier's.
+
+        Raises Refused where the answer is an error, SwitchLost where none comes.
+        """
+        queue = hub.Queue()
+        xid = self._datapath.set_xid(request)
+        self._waiting[xid] = queue
+        try:
+            self._send([request])
+            if barrier:
+                self._barrier()
+                return []
+            replies = []
+            while True:
+                reply = self._answer(queue)
+                replies.append(reply)
+                if not (isinstance(reply, parser.OFPMultipartReply) and reply.flags & ofp.OFPMPF_REPLY_MORE):
+                    return replies
+        finally:
+            del self._waiting[xid]
+
+    def _answer(self, queue: Any) -> Any:
+        try:
+            reply = queue.get(timeout=REPLY_TIMEOUT)
+        except hub.QueueEmpty:
+            raise SwitchLost(f"no answer for {REPLY_TIMEOUT:.0f} s") from None
+        if reply is None:
+            raise SwitchLost
+        if isinstance(reply, parser.OFPErrorMsg):
+            raise Refused(_error_text(reply))
+        return reply
+
+    def _send(self, requests: Iterable[Any]) -> None:
+        """Send messages in one write."""
+        data = bytearray()
+        for request in requests:
+            if request.xid is None:
+                self._datapath.set_xid(request)
+            request.serialize()
+            data += request.buf
+        if self._lost or not self._datapath.send(bytes(data)):
+            raise SwitchLost
+
+
+def port_of(raw: Any) -> Port | None:
+    """A port as OpenFlow describes it, or None for the local port."""
+    if raw.port_no > ofp.OFPP_MAX:
+        return None
+    down = raw.config & ofp.OFPPC_PORT_DOWN or raw.state & ofp.OFPPS_LINK_DOWN
+    return Port(raw.name.decode(errors="replace"), raw.port_no, not down)
+
+
+def place_of(match: Any) -> tuple[int, int]:
+    """The switch id and the binding id in a learn table's match, or in what a packet-in says of its packet."""
+    metadata = match.get(p.SWITCH.oxm, 0)
+    value = metadata[0] if isinstance(metadata, tuple) else metadata
+    return value & (1 << p.SWITCH.width) - 1, match.get(p.INGRESS_BINDING.oxm, 0)
+
+
+def station_of(match: Any) -> tuple[int, int, str]:
+    """The (switch id, binding id, address) in the match of a learn table's flow."""
+    return *place_of(match), match[p.ETH_SRC.oxm]
+
+
+def _error_text(error: Any) -> str:
+    if error.type == ofp.OFPET_EXPERIMENTER:
+        return f"experimenter error 0x{error.experimenter:x}, type {error.exp_type}"
+    return str(ofp.ofp_error_code_to_str(error.type, error.code))

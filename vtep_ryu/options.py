@@ -1,0 +1,267 @@
+"""The ``[vtep]`` options: declared once, checked once, and seen by the rest of the program as one frozen value.
+
+They come from the command line (``--vtep-mac-ageing-time 60``), from ``--config-file`` (``mac_ageing_time = 60`` in
+``[vtep]``) or from oslo.config's environment variables (``OS_VTEP__MAC_AGEING_TIME=60``). Whatever is wrong with them
+is one line on stderr and exit status 1.
+"""
+
+import contextlib
+import io
+import ipaddress
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from oslo_config import cfg
+
+GROUP = "vtep"
+RUN_DIRECTORIES = ("/run/openvswitch", "/var/run/openvswitch", "/usr/local/var/run/openvswitch")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+RYU_DEFAULTS = {"ofp_listen_host": "127.0.0.1", "ofp_tcp_listen_port": 6653, "ofp_ssl_listen_port": 6653}
+
+
+class WrongOption(cfg.Error):
+    """An option or a value that is not allowed; the text is one line that says what is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options after all checks; see :data:`OPTIONS` for what each means."""
+
+    hardware_vtep_remotes: tuple[str, ...]
+    open_vswitch_remotes: tuple[str, ...]
+    mac_ageing_time: int
+    port_mac_limit: int
+    switch_mac_limit: int
+    packet_in_rate: int
+    packet_in_burst: int
+    statistics_interval: int
+    accept_any_source: bool
+    log_level: str
+
+
+def _refuse(name: str, value: object, allowed: str) -> NoReturn:
+    raise WrongOption(f"[{GROUP}] {name} is '{value}', must be {allowed}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    name: str
+    low: int
+    high: int
+
+    def __call__(self, value: object) -> int:
+        with contextlib.suppress(ValueError):
+            number = int(str(value))
+            if self.low <= number <= self.high:
+                return number
+        _refuse(self.name, value, f"an integer from {self.low} to {self.high}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    name: str
+    choices: Mapping[str, Any]
+
+    def __call__(self, value: object) -> Any:
+        try:
+            return self.choices[str(value).lower()]
+        except KeyError:
+            _refuse(self.name, value, "one of " + ", ".join(self.choices))
+
+
+@dataclass(frozen=True, slots=True)
+class _Remotes:
+    name: str
+
+    def __call__(self, value: str | tuple[str, ...]) -> tuple[str, ...]:
+        items = value.split(",") if isinstance(value, str) else value
+        remotes = tuple(item.strip() for item in items if item.strip())
+        for remote in remotes:
+            if not is_remote(remote):
+                _refuse(self.name, remote, "unix:PATH, tcp:IP:PORT or ssl:IP:PORT, an IPv6 address as [IP]")
+        return remotes
+
+
+def is_remote(remote: str) -> bool:
+    """Whether this is an active OVSDB connection method as in ovsdb(7), with an address and a port spelled out."""
+    scheme, _, rest = remote.partition(":")
+    if scheme == "unix":
+        return bool(rest)
+    host, _, port = rest.rpartition(":")
+    if scheme not in ("tcp", "ssl") or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        return False
+    try:
+        if host.startswith("[") and host.endswith("]"):
+            ipaddress.IPv6Address(host[1:-1])
+        else:
+            ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _option(
+    name: str, default: object, check: Callable[[Any], object], text: str, kind: type[cfg.Opt] = cfg.Opt
+) -> cfg.Opt:
+    option = kind(name.replace("_", "-"), default=default, help=text)
+    option.type = check  # type: ignore[assignment]
+    return option
+
+
+def _number(name: str, default: int, low: int, high: int, text: str) -> cfg.Opt:
+    return _option(name, default, _Number(name, low, high), f"{text} Default: {default}.")
+
+
+def _remotes(name: str, database: str) -> cfg.Opt:
+    text = (
+        f"Where the {database} database is: unix:PATH, tcp:IP:PORT or ssl:IP:PORT; more than one, separated by commas, "
+        "are the members of a cluster. Default: db.sock in $OVS_RUNDIR, else in the first of "
+        f"{', '.join(RUN_DIRECTORIES)} that has one."
+    )
+    return _option(name, (), _Remotes(name), text)
+
+
+OPTIONS = (
+    _remotes("hardware_vtep_remotes", "hardware_vtep"),
+    _remotes("open_vswitch_remotes", "Open_vSwitch"),
+    _number(
+        "mac_ageing_time",
+        300,
+        0,
+        65535,
+        "Seconds without a frame after which a learned address is forgotten; 0 is never, 65535 the most.",
+    ),
+    _number("port_mac_limit", 32768, 1, 1_000_000, "Addresses learned on one port, over all its bindings."),
+    _number("switch_mac_limit", 131072, 1, 1_000_000, "Addresses learned on one logical switch."),
+    _number(
+        "packet_in_rate",
+        6000,
+        100,
+        1_000_000,
+        "Frames per second and port that Open vSwitch may send here to learn from; controller_rate_limit of the "
+        "bridge's Controller row, 100 or more.",
+    ),
+    _number(
+        "packet_in_burst",
+        10000,
+        25,
+        1_000_000,
+        "Frames per port that may exceed packet_in_rate at once; controller_burst_limit of the bridge's Controller "
+        "row, 25 or more.",
+    ),
+    _number("statistics_interval", 5, 0, 86400, "Seconds between two readings of the switch's counters; 0 is never."),
+    _option(
+        "accept_any_source",
+        False,
+        _Choice("accept_any_source", {"false": False, "true": True}),
+        "Accept VXLAN frames with a known VNI from any source address, not only from the locators the database names "
+        "for that VNI; true or false. Default: false.",
+        cfg.BoolOpt,
+    ),
+    _option(
+        "log_level",
+        "info",
+        _Choice("log_level", {level: level for level in LOG_LEVELS}),
+        f"Least severe messages logged by this program: {', '.join(LOG_LEVELS)}; --verbose is debug. Default: info.",
+    ),
+)
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Make the options known to ``conf``; on the command line too if that has not been parsed yet."""
+    try:
+        conf.register_cli_opts(OPTIONS, group=GROUP)
+    except cfg.ArgsAlreadyParsedError:
+        conf.register_opts(OPTIONS, group=GROUP)
+
+
+def ryu_defaults(conf: cfg.ConfigOpts) -> None:
+    """Listen for OpenFlow on 127.0.0.1:6653 alone unless the operator chose otherwise.
+
+    Ryu's own default adds port 6633 and takes every address. ``ryu.controller.controller`` has to be imported before.
+    """
+    for name, value in RYU_DEFAULTS.items():
+        conf.set_default(name, value)
+
+
+def default_remote(environ: Mapping[str, str], exists: Callable[[str], bool]) -> str:
+    """The remote of a local ovsdb-server: in $OVS_RUNDIR, else in the first usual directory that has a ``db.sock``.
+
+    Where none has one yet it is the first of them, so that the program can wait there.
+    """
+    directories = (environ["OVS_RUNDIR"],) if environ.get("OVS_RUNDIR") else RUN_DIRECTORIES
+    sockets = [f"{directory}/db.sock" for directory in directories]
+    return "unix:" + next(filter(exists, sockets), sockets[0])
+
+
+def load(
+    conf: cfg.ConfigOpts, environ: Mapping[str, str] = os.environ, exists: Callable[[str], bool] = os.path.exists
+) -> Options:
+    """The options of a parsed ``conf``; if any is wrong, one line on stderr and SystemExit(1)."""
+    try:
+        return _load(conf, environ, exists)
+    except cfg.Error as error:
+        _exit(str(error))
+
+
+def _load(conf: cfg.ConfigOpts, environ: Mapping[str, str], exists: Callable[[str], bool]) -> Options:
+    for path in _config_files(conf):
+        _refuse_unknown(path)
+    values = {option.dest: conf[GROUP][option.dest] for option in OPTIONS}
+    for name in ("hardware_vtep_remotes", "open_vswitch_remotes"):
+        values[name] = values[name] or (default_remote(environ, exists),)
+    if getattr(conf, "verbose", False):
+        values["log_level"] = "debug"
+    return Options(**values)
+
+
+def _config_files(conf: cfg.ConfigOpts) -> Iterator[str]:
+    yield from filter(os.path.exists, conf.config_file or ())
+    for directory in conf.config_dir or ():
+        yield from sorted(map(str, Path(directory).glob("*.conf")))
+
+
+def _refuse_unknown(path: str) -> None:
+    """oslo.config ignores what it does not know: a misspelt option would silently keep its default."""
+    sections: dict[str, dict[str, Any]] = {}
+    cfg.ConfigParser(path, sections).parse()
+    known = {option.dest for option in OPTIONS}
+    for section, assignments in sections.items():
+        for name in assignments.keys() - known if section.lower() == GROUP else ():
+            raise WrongOption(f"[{GROUP}] {name} in {path} is no option, must be one of {', '.join(sorted(known))}")
+
+
+def attach(conf: cfg.ConfigOpts) -> None:
+    """Register the options and have ``conf(...)``, which parses the command line, report any mistake in one line."""
+    register(conf)
+    conf.__class__ = _OneLineErrors
+
+
+class _OneLineErrors(cfg.ConfigOpts):
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        written = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(written):
+                super().__call__(*args, **kwargs)
+        except cfg.ConfigFilesNotFoundError as error:
+            if set(error.config_files) <= set(kwargs.get("default_config_files") or ()):
+                raise  # ryu-manager tries again without its own default file
+            _exit(str(error))
+        except (cfg.Error, OSError, UnicodeDecodeError) as error:
+            _exit(str(error))
+        except SystemExit as stop:
+            if not stop.code:
+                raise
+            _exit(written.getvalue().rstrip().rpartition("\n")[2])
+        sys.stderr.write(written.getvalue())
+        load(self)
+
+
+def _exit(message: str) -> NoReturn:
+    prefix = "ryu-manager: error: "
+    print(prefix + " ".join(message.removeprefix(prefix).split()), file=sys.stderr)
+    raise SystemExit(1)
