@@ -1,0 +1,47 @@
+PYTHON ?= python3
+PACKAGES = ca-certificates ethtool iperf3 iproute2 iputils-ping openvswitch-switch openvswitch-vtep procps python3-venv \
+	tcpdump util-linux
+BIN = .venv/bin
+TYPED = vtep_ryu/core vtep_ryu/drivers vtep_ryu/compat.py vtep_ryu/options.py
+
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.NOTPARALLEL:
+.PHONY: help deps venv lint unit test test-long demo lab clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+deps:  ## install the Debian packages that are missing, without starting a service
+	@etc/debian-deps.sh $(PACKAGES)
+
+venv:  ## make .venv, if it is missing, half made or out of date
+	@etc/make-venv.sh $(PYTHON)
+
+lint: venv  ## style, format and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy $(TYPED)
+
+unit: venv  ## the tests that need no Open vSwitch
+	@$(BIN)/python -m pytest tests/unit
+
+test: deps venv  ## everything: style, types, unit and system tests, in namespaces of their own
+	@lint=passed tests=passed; \
+	$(MAKE) --no-print-directory lint || lint=FAILED; \
+	apps/isolate $(BIN)/python -m pytest tests || tests=FAILED; \
+	echo "summary: lint $$lint, tests $$tests"; \
+	[ $$lint$$tests = passedpassed ]
+
+test-long: export VTEP_TEST_LONG = 1
+test-long: test  ## the same, with the long runs
+
+demo: deps venv  ## two switches and four hosts, set up and explained step by step
+	@apps/isolate $(BIN)/python -m apps.demo
+
+lab: deps venv  ## the same set-up, left running
+	@apps/isolate $(BIN)/python -m apps.demo --keep
+
+clean:  ## remove what the other targets made
+	rm -rf .venv .venv.lock .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
