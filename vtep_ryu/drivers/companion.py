@@ -23,10 +23,30 @@ from eventlet import hubs, patcher
 _os = patcher.original("os")
 _threading = patcher.original("threading")
 _time = patcher.original("time")
+_select = patcher.original("select")
 
-# The IDL polls in its own thread, where it may block; eventlet's select would run a hub there, and sleep 100 ms where
-# none is asked for.
-ovs.poller.SelectPoll = patcher.original("select").poll
+
+class _Poll:
+    """What the IDL polls with: it registers a descriptor once to read and once to write, and means both.
+
+    poll() would keep the latter registration alone, and a large request would never be sent to its end. It blocks its
+    own thread, as it may; eventlet's select would run a hub there, and sleep 100 ms where none is asked for.
+    """
+
+    def __init__(self) -> None:
+        self._poll = _select.poll()
+        self._events: dict[int, int] = {}
+
+    def register(self, descriptor: Any, events: int) -> None:
+        number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
+        self._events[number] = self._events.get(number, 0) | events
+        self._poll.register(number, self._events[number])
+
+    def poll(self, timeout: int) -> Any:
+        return self._poll.poll(timeout)
+
+
+ovs.poller.SelectPoll = _Poll
 
 Incoming = TypeVar("Incoming")
 Outgoing = TypeVar("Outgoing")

@@ -34,7 +34,8 @@ class _Notices(ovs.db.idl.Idl):  # type: ignore[misc]
         self.changed.setdefault(row._table.name, set()).add(row.uuid)
 
     def is_monitoring(self) -> bool:
-        return bool(self.state == self.IDL_S_MONITORING)
+        # The state alone does not change before the next connection is there.
+        return bool(self.state == self.IDL_S_MONITORING and self._session.is_connected())
 
 
 class OvsdbClient(Companion[Incoming, Outgoing]):
@@ -120,15 +121,14 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             self._say(logging.WARNING, f"{self._database}: connection lost, trying again")
         elif changed and self._loaded:
             self.follow(changed, False)
-        if idl.is_monitoring():
-            # What was taken in while a transaction was under way is written after it: nothing else will wake us for it.
-            while self._write(idl):
-                pass
+        # What was taken in while a transaction was under way is written after it: nothing else will wake us for it.
+        while self._write(idl):
+            pass
 
     def _write(self, idl: _Notices) -> bool:
         """Go on with the transaction, or begin one; return whether it is over."""
         if self._transaction is None:
-            if self.monotonic() < self._retry_at:
+            if not idl.is_monitoring() or self.monotonic() < self._retry_at:
                 return False
             transaction = ovs.db.idl.Transaction(idl)
             if not self.write(transaction):
