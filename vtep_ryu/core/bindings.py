@@ -54,6 +54,10 @@ class Bindings:
         """The Physical_Port rows of the physical switch."""
         return self._rows.values()
 
+    def physical_port(self, uuid: str) -> PhysicalPort | None:
+        """The Physical_Port row with this UUID, if it is the physical switch's."""
+        return self._rows.get(uuid)
+
     def faults(self, uuid: str) -> tuple[str, ...]:
         """What is wrong with a Physical_Port row's vlan_bindings, in words; empty where all of them hold."""
         row = self._rows.get(uuid)

@@ -59,6 +59,7 @@ class Vtep:
         self._names: dict[int, str] = {}
         self._full: set[str] = set()
         self._complaints: dict[str, tuple[str, ...]] = {}
+        self._announced: dict[str, str] = {}
         self.touch({PhysicalSwitchTouched(name)})
 
     # What the rest of the program asks.
@@ -102,6 +103,24 @@ class Vtep:
         located = ((Place(self._names.get(p.binding_of(id)[0], ""), p.binding_of(id)[1]), id) for id in counted)
         return {(row, place.vlan): counted[id] for place, id in located if (row := self.bindings.row(place))}
 
+    def describe(self, unit: Unit) -> str:
+        """A unit in words."""
+        match unit:
+            case AlwaysUnit():
+                return "what every VTEP has"
+            case BindingUnit(place):
+                return f"the binding {place}"
+            case StationUnit(switch, mac):
+                return f"the learned address {mac} in {self._title(switch)}"
+            case RemoteUnit(switch, mac):
+                return f"Ucast_Macs_Remote {mac} of {self._title(switch)}"
+            case MulticastUnit(switch, mac):
+                return f"Mcast_Macs_Remote {mac} of {self._title(switch)}"
+            case SourceUnit(switch, source):
+                return f"the tunnels of {self._title(switch)} from {source or 'anywhere'}"
+            case FloodUnit(switch):
+                return f"the replication of {self._title(switch)}"
+
     # What happens.
 
     def touch(self, touched: Iterable[Touch]) -> None:
@@ -144,7 +163,7 @@ class Vtep:
                 self._withdraw_port(name, "its port is down" if new is not None else "its port is gone")
             if renumbered and name in tunnels:
                 self._touch_tunnels()
-            elif renumbered:
+            if renumbered:
                 for place in self.bindings.on_port(name):
                     self._touch_place(place)
 
@@ -215,9 +234,10 @@ class Vtep:
 
     def _follow_port(self, uuid: str) -> None:
         row = self.database.physical_port(uuid) if self._row is not None and uuid in self._row.ports else None
+        names = {each.name for each in (self.bindings.physical_port(uuid), row) if each is not None}
         for place, (was, becomes) in self.bindings.update(uuid, row).items():
             self._rebound(place, was, becomes)
-        for other in {uuid} | {peer.uuid for peer in self.bindings.rows() if row is not None and peer.name == row.name}:
+        for other in {uuid} | {peer.uuid for peer in self.bindings.rows() if peer.name in names}:
             self._complain(other)
 
     def _rebound(self, place: Place, was: str | None, becomes: str | None) -> None:
@@ -250,17 +270,27 @@ class Vtep:
     def _identify(self, logical_switch: str) -> None:
         bound = self.bindings.is_bound(logical_switch)
         row = self.database.logical_switch(logical_switch) if bound else None
-        for changed in self.identities.update(logical_switch, row):
-            self._announce(changed)
-            self._touch_all(changed)
+        changed = self.identities.update(logical_switch, row)
+        for switch in changed | {logical_switch}:
+            self._announce(switch)
+        for switch in changed:
+            self._touch_all(switch)
 
     def _announce(self, logical_switch: str) -> None:
+        """Say what a logical switch goes by, unless that was the last thing said of it."""
+        level, text = self._standing(logical_switch)
+        if text and text != self._announced.get(logical_switch):
+            LOG.log(level, "%s: %s", self.name, text)
+        self._announced[logical_switch] = text
+        if not text:
+            del self._announced[logical_switch]
+
+    def _standing(self, logical_switch: str) -> tuple[int, str]:
         identity, row = self.identities.of(logical_switch), self.database.logical_switch(logical_switch)
         if identity is None or row is None:
-            return
+            return logging.INFO, ""
         if identity.vni is not None:
-            LOG.info("%s: %s has VNI %d", self.name, row.name, identity.vni)
-            return
+            return logging.INFO, f"{row.name} has VNI {identity.vni}"
         owner = self.identities.clashes().get(row.tunnel_key or 0)
         if row.tunnel_key is None:
             why = "has no tunnel_key yet"
@@ -271,7 +301,7 @@ class Vtep:
         else:
             why = f"has tunnel_key {row.tunnel_key}, which is no VNI (1 to {p.MAX_VNI})"
         level = logging.WARNING if row.tunnel_key else logging.INFO
-        LOG.log(level, "%s: Logical_Switch %s %s: local switching only", self.name, row.name, why)
+        return level, f"Logical_Switch {row.name} {why}: local switching only"
 
     def _withdraw_port(self, port: str, why: str) -> None:
         for logical_switch, mac, _ in self.stations.on_port(port):
@@ -338,7 +368,7 @@ class Vtep:
         self._news.update((logical_switch, mac) for mac in self.stations.of_switch(logical_switch))
 
     def _published(self, logical_switch: str, mac: str) -> str | None:
-        if not self.tunnel_ips or not self.bindings.is_bound(logical_switch):
+        if not self.tunnel_ips or self.identities.of(logical_switch) is None:
             return None
         if mac != UNKNOWN_DST and self.stations.place(logical_switch, mac) is None:
             return None

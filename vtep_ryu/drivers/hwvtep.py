@@ -62,8 +62,12 @@ class HardwareVtep(OvsdbClient[Post, Update]):
     def __init__(self, remotes: Sequence[str]) -> None:
         super().__init__("hardware_vtep", COLUMNS, remotes, LOG)
         self._writers = (LocalMacs(self), PhysicalPorts(self), Faults(self), Statistics(self))
+        self._complaints: dict[Any, frozenset[str]] = {}
 
     def follow(self, changed: Mapping[str, set[Any]], complete: bool) -> None:
+        if complete:
+            there = changed.values()
+            self._complaints = {uuid: each for uuid, each in self._complaints.items() if any(uuid in u for u in there)}
         for writer in self._writers:
             writer.follow(changed, complete)
         changes = tuple(
@@ -89,20 +93,31 @@ class HardwareVtep(OvsdbClient[Post, Update]):
             writer.not_written(error)
 
     def _change(self, kind: type[Row], table: str, uuid: Any) -> Change:
-        row = self.row(table, uuid)
-        if row is None:
-            return Change(kind, str(uuid), None)
+        row, complaints = self.row(table, uuid), set()
 
         def complain(error: BadValue, left_out: str = "value") -> None:
-            self.log(
-                logging.WARNING, "%s %s: %s; the %s is left out", table, getattr(row, "name", uuid), error, left_out
-            )
+            complaints.add(f"{error}; the {left_out} is left out")
 
         try:
-            return Change(kind, str(uuid), READERS[table][1](row, complain))
+            value = READERS[table][1](row, complain) if row is not None else None
         except BadValue as error:
             complain(error, "row")
-            return Change(kind, str(uuid), None)
+            value = None
+        self._log_new(table, row, uuid, frozenset(complaints))
+        return Change(kind, str(uuid), value)
+
+    def _log_new(self, table: str, row: Any, uuid: Any, complaints: frozenset[str]) -> None:
+        """Log what is wrong with a row, once for as long as it is."""
+        for complaint in sorted(complaints - self._complaints.pop(uuid, frozenset())):
+            self.log(logging.WARNING, "%s %s: %s", table, _title(row), complaint)
+        if complaints:
+            self._complaints[uuid] = complaints
+
+
+def _title(row: Any) -> str:
+    """What an operator knows the row by."""
+    name: str | None = getattr(row, "name", None)
+    return f"{row.MAC} of {row.logical_switch.name}" if name is None else name
 
 
 def _physical_switch(row: Any, complain: Complain) -> PhysicalSwitch:
