@@ -58,6 +58,9 @@ class Daemon:
             os.kill(pid, which)
 
 
+_STAMP = re.compile(r"^[0-9-]+T[0-9:.]+Z [A-Z]+ ", re.MULTILINE)
+
+
 class App:
     """The VTEP application, `ryu-manager vtep_ryu.apps.vtep`; every start has a log file of its own."""
 
@@ -124,8 +127,8 @@ class App:
             raise LabError(text) from error
 
     def log(self) -> str:
-        """What it has written since it was last started."""
-        return self.logfile.read_text() if self.logfile.exists() else ""
+        """What it has written since it was last started, without the time and the level in front of each line."""
+        return _STAMP.sub("", self.logfile.read_text()) if self.logfile.exists() else ""
 
     def tail(self, lines: int = 30) -> str:
         """The last lines of the log, under a heading; empty when it was never started."""

@@ -53,12 +53,13 @@ class Reconciler:
     def run(self) -> None:
         """Take the switch over, then follow the Vtep until the connection is lost."""
         try:
-            self._take_over()
-            while True:
-                self._wake.wait()
-                self._wake.clear()
-                self._publish(self.vtep.news(), False)
-                self._reconcile()
+            with self.switch.turn:
+                self._take_over()
+                while True:
+                    self._wake.wait()
+                    self._wake.clear()
+                    self._publish(self.vtep.news(), False)
+                    self._reconcile()
         except SwitchLost as error:
             LOG.warning("%s: switch lost%s", self.vtep.name, f": {error}" if str(error) else "")
             self.switch.close()
@@ -130,7 +131,7 @@ class Reconciler:
             LOG.debug("%s: %s", self.vtep.name, step.change)
         refused = self.switch.apply(steps, self._epoch)
         for unit, why in refused.items():
-            LOG.warning("%s: %s is refused by the switch: %s", self.vtep.name, unit, why)
+            LOG.warning("%s: %s is refused by the switch: %s", self.vtep.name, self.vtep.describe(unit), why)
         gone = {unit: Rendering.joined([wanted[unit], self._installed.get(unit, NOTHING)]) for unit in refused}
         self.switch.apply(plan(dict.fromkeys(refused, NOTHING), gone), self._epoch)
         for unit, rendering in wanted.items():

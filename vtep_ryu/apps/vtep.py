@@ -19,6 +19,7 @@ from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3 as ofp
 
 from vtep_ryu import __version__, options
+from vtep_ryu.apps.logs import set_format
 from vtep_ryu.apps.reconciler import Reconciler
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
@@ -29,7 +30,7 @@ from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.hwvtep import HardwareVtep
 from vtep_ryu.drivers.openvswitch import Bridges, OpenVSwitch, Serve
 from vtep_ryu.drivers.publish import LocalMac, Post, PublishMacs, PublishStatistics, PublishSwitches
-from vtep_ryu.drivers.switch import Switch, place_of, port_of, station_of
+from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost, place_of, port_of, station_of
 
 LOG = logging.getLogger(__name__)
 
@@ -55,6 +56,18 @@ def fatal(handler: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
+def _clean(name: str, switch: Switch) -> None:
+    """Remove what is left on a bridge that was a VTEP, perhaps while the program was down."""
+    try:
+        with switch.turn:
+            if switch.forget_everything():
+                LOG.info("%s: flows and groups of the VTEP that it was are removed", name)
+    except SwitchLost:
+        return  # It is cleaned when it connects again.
+    except Refused as error:
+        LOG.error("%s: the flows of the VTEP that it was cannot be removed: %s", name, error)
+
+
 class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     """Serves every connected bridge that has a Physical_Switch row of its name."""
 
@@ -63,6 +76,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         chosen = options.load(cfg.CONF)
+        set_format(logging.getLogger().handlers)
         logging.getLogger("vtep_ryu").setLevel(chosen.log_level.upper())
         logging.getLogger("ryu.base.app_manager").setLevel(logging.INFO)  # Else --verbose has a line for every message.
         self._settings = Settings(
@@ -78,6 +92,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._switches: dict[int, Switch] = {}
         self._reconcilers: dict[int, Reconciler] = {}
         self._threads: dict[int, list[Any]] = {}
+        self._cleaned: set[int] = set()
         self._served: Serve | None = None
         self._posted: Post | None = None
 
@@ -147,24 +162,25 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     # The switches.
 
     def _serve(self, datapath_id: int) -> None:
-        """Start to serve a connected switch if it is a VTEP and is not served yet."""
+        """Start to serve a connected switch if it is a VTEP; if it is none, see to it that nothing of one is left."""
         assert self._bridges is not None
         bridge = next((each for each in self._bridges.values() if each.datapath_id == datapath_id), None)
-        if bridge is None or datapath_id in self._threads:
+        if bridge is None:
             return
         switch = self._switches[datapath_id]
-        if bridge.name in self._vteps:
-            vtep = self._vteps[bridge.name]
-            reconciler = Reconciler(vtep, switch, functools.partial(self._publish, bridge.name))
+        if bridge.name not in self._vteps:
+            if datapath_id not in self._cleaned:
+                self._cleaned.add(datapath_id)
+                hub.spawn(fatal(_clean), bridge.name, switch)
+        elif datapath_id not in self._reconcilers:
+            self._cleaned.discard(datapath_id)
+            reconciler = Reconciler(self._vteps[bridge.name], switch, functools.partial(self._publish, bridge.name))
             self._reconcilers[datapath_id] = reconciler
             self._threads[datapath_id] = [hub.spawn(fatal(reconciler.run))]
             if self._statistics_interval:
                 report = functools.partial(self._report, bridge.name)
                 thread = hub.spawn(fatal(reconciler.report), self._statistics_interval, report)
                 self._threads[datapath_id].append(thread)
-        elif bridge.has_tunnels:
-            LOG.info("%s: not a VTEP any more: what was left of it is removed", bridge.name)
-            self._threads[datapath_id] = [hub.spawn(fatal(switch.forget_everything))]
 
     def _retire(self, name: str) -> None:
         LOG.info("%s: not a VTEP any more", name)
@@ -174,9 +190,9 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         for datapath_id, reconciler in list(self._reconcilers.items()):
             if reconciler.vtep.name == name:
                 self._stop(datapath_id)
-                hub.spawn(fatal(reconciler.switch.forget_everything))
 
     def _stop(self, datapath_id: int) -> None:
+        self._cleaned.discard(datapath_id)
         self._reconcilers.pop(datapath_id, None)
         for thread in self._threads.pop(datapath_id, ()):
             hub.kill(thread)
@@ -202,6 +218,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     @set_ev_cls(ofp_event.EventOFPPortDescStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @set_ev_cls(ofp_event.EventOFPFlowStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @set_ev_cls(ofp_event.EventOFPGroupDescStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @set_ev_cls(ofp_event.EventOFPAggregateStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @set_ev_cls(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @set_ev_cls(ofp_event.EventONFBundleCtrlMsg, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @set_ev_cls(ofp_event.EventOFPErrorMsg, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]

@@ -38,15 +38,11 @@ MAX_BACKOFF_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """A bridge and the names of its ports, the local port and our own tunnel ports excepted.
-
-    has_tunnels: whether there are tunnel ports of ours.
-    """
+    """A bridge and the names of its ports, the local port and our own tunnel ports excepted."""
 
     name: str
     datapath_id: int | None
     ports: frozenset[str]
-    has_tunnels: bool
 
 
 Bridges: TypeAlias = Mapping[str, Bridge]
@@ -172,7 +168,7 @@ def _bridge(row: Any) -> Bridge:
     ours = {port.name for port in row.ports if MARK in port.external_ids}
     names = frozenset(port.name for port in row.ports) - ours - {row.name}
     datapath_id = int(row.datapath_id[0], 16) if row.datapath_id else None
-    return Bridge(row.name, datapath_id, names, bool(ours))
+    return Bridge(row.name, datapath_id, names)
 
 
 def _tunnel_options(ip: str) -> dict[str, str]:

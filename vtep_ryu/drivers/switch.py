@@ -55,10 +55,14 @@ class Learned:
 
 
 class Switch:
-    """One connected bridge."""
+    """One connected bridge.
+
+    turn is held by whoever changes what is on it: one at a time, in the order in which they came.
+    """
 
     def __init__(self, datapath: Any) -> None:
         self.datapath_id: int = datapath.id
+        self.turn = hub.Semaphore()
         self._datapath = datapath
         self._lost = False
         self._waiting: dict[int, Any] = {}
@@ -139,10 +143,27 @@ class Switch:
             self._send([messages.message(self._datapath, RemoveGroup(group_id), 0)])
         self._barrier()
 
-    def forget_everything(self) -> None:
-        """Remove all that is ours."""
-        self._request(messages.remove_flows(self._datapath, p.OWNER, p.OWNER_MASK), barrier=True)
+    def forget_everything(self) -> bool:
+        """Remove all that is ours; return whether anything was.
+
+        Our flows say that groups with ids like ours are ours, so they go last.
+        """
+        request = parser.OFPAggregateStatsRequest(
+            self._datapath,
+            0,
+            ofp.OFPTT_ALL,
+            ofp.OFPP_ANY,
+            ofp.OFPG_ANY,
+            p.OWNER,
+            p.OWNER_MASK,
+            parser.OFPMatch(),
+        )
+        (reply,) = self._request(request)
+        if not reply.body.flow_count:
+            return False
         self.forget_groups(self.group_ids())
+        self._request(messages.remove_flows(self._datapath, p.OWNER, p.OWNER_MASK), barrier=True)
+        return True
 
     def _apply(self, steps: Sequence[Step], cookie: int, refused: dict[Unit, str]) -> None:
         while steps := [step for step in steps if step.unit is None or step.unit not in refused]:
