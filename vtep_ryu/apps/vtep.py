@@ -173,7 +173,6 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
                 self._cleaned.add(datapath_id)
                 hub.spawn(fatal(_clean), bridge.name, switch)
         elif datapath_id not in self._reconcilers:
-            self._cleaned.discard(datapath_id)
             reconciler = Reconciler(self._vteps[bridge.name], switch, functools.partial(self._publish, bridge.name))
             self._reconcilers[datapath_id] = reconciler
             self._threads[datapath_id] = [hub.spawn(fatal(reconciler.run))]

@@ -105,10 +105,11 @@ class Database:
             del rows[uuid]
         else:
             rows[uuid] = new
-        if old is not None:
-            self._unindex(old, touched)
+        # The new row first: a VTEP that both name is named all the time, and not touched.
         if new is not None:
             self._index(new, touched)
+        if old is not None:
+            self._unindex(old, touched)
 
     def _index(self, row: Row, touched: set[Touch]) -> None:
         match row:

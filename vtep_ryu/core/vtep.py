@@ -30,6 +30,7 @@ from vtep_ryu.core.units import (
     Touch,
     Unit,
 )
+from vtep_ryu.core.words import key_in_words, unit_in_words
 
 LOG = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Vtep:
         self._full: set[str] = set()
         self._complaints: dict[str, tuple[str, ...]] = {}
         self._announced: dict[str, str] = {}
+        self._titles: dict[str, str] = {}
         self.touch({PhysicalSwitchTouched(name)})
 
     # What the rest of the program asks.
@@ -105,21 +107,7 @@ class Vtep:
 
     def describe(self, unit: Unit) -> str:
         """A unit in words."""
-        match unit:
-            case AlwaysUnit():
-                return "what every VTEP has"
-            case BindingUnit(place):
-                return f"the binding {place}"
-            case StationUnit(switch, mac):
-                return f"the learned address {mac} in {self._title(switch)}"
-            case RemoteUnit(switch, mac):
-                return f"Ucast_Macs_Remote {mac} of {self._title(switch)}"
-            case MulticastUnit(switch, mac):
-                return f"Mcast_Macs_Remote {mac} of {self._title(switch)}"
-            case SourceUnit(switch, source):
-                return f"the tunnels of {self._title(switch)} from {source or 'anywhere'}"
-            case FloodUnit(switch):
-                return f"the replication of {self._title(switch)}"
+        return unit_in_words(unit, self._title(getattr(unit, "logical_switch", "")))
 
     # What happens.
 
@@ -142,6 +130,10 @@ class Vtep:
                 case LogicalSwitchTouched(uuid) if self.bindings.is_bound(uuid):
                     self._identify(uuid)
                     self._touch_replication(uuid)
+        for touch in touched:
+            match touch:
+                case LogicalSwitchTouched(uuid) if self.database.logical_switch(uuid) is None:
+                    self._titles.pop(uuid, None)
 
     def set_ports(self, ports: Mapping[str, Port]) -> None:
         """Take in the switch's ports, by name."""
@@ -154,13 +146,13 @@ class Vtep:
                 continue
             if new is None:
                 LOG.info("%s: port %s is gone", self.name, name)
-            elif old is None:
+            elif old is None or old.number != new.number:
                 LOG.info("%s: port %s is OpenFlow port %d, %s", self.name, name, new.number, "up" if new.up else "down")
             elif old.up != new.up:
                 LOG.info("%s: port %s went %s", self.name, name, "up" if new.up else "down")
             renumbered = old is None or new is None or old.number != new.number
             if renumbered or (new is not None and not new.up):
-                self._withdraw_port(name, "its port is down" if new is not None else "its port is gone")
+                self._withdraw_port(name, "its port is gone" if renumbered else "its port is down")
             if renumbered and name in tunnels:
                 self._touch_tunnels()
             if renumbered:
@@ -270,6 +262,8 @@ class Vtep:
     def _identify(self, logical_switch: str) -> None:
         bound = self.bindings.is_bound(logical_switch)
         row = self.database.logical_switch(logical_switch) if bound else None
+        if row is not None:
+            self._titles[logical_switch] = row.name
         changed = self.identities.update(logical_switch, row)
         for switch in changed | {logical_switch}:
             self._announce(switch)
@@ -278,30 +272,16 @@ class Vtep:
 
     def _announce(self, logical_switch: str) -> None:
         """Say what a logical switch goes by, unless that was the last thing said of it."""
-        level, text = self._standing(logical_switch)
-        if text and text != self._announced.get(logical_switch):
-            LOG.log(level, "%s: %s", self.name, text)
-        self._announced[logical_switch] = text
-        if not text:
-            del self._announced[logical_switch]
-
-    def _standing(self, logical_switch: str) -> tuple[int, str]:
         identity, row = self.identities.of(logical_switch), self.database.logical_switch(logical_switch)
         if identity is None or row is None:
-            return logging.INFO, ""
-        if identity.vni is not None:
-            return logging.INFO, f"{row.name} has VNI {identity.vni}"
+            self._announced.pop(logical_switch, None)
+            return
         owner = self.identities.clashes().get(row.tunnel_key or 0)
-        if row.tunnel_key is None:
-            why = "has no tunnel_key yet"
-        elif row.tunnel_key == 0:
-            why = "has tunnel_key 0, which says that it is not ready"
-        elif owner:
-            why = f"has tunnel_key {row.tunnel_key}, which is {owner[0].name}'s already"
-        else:
-            why = f"has tunnel_key {row.tunnel_key}, which is no VNI (1 to {p.MAX_VNI})"
-        level = logging.WARNING if row.tunnel_key else logging.INFO
-        return level, f"Logical_Switch {row.name} {why}: local switching only"
+        text = key_in_words(row, identity, owner[0] if owner else None)
+        if text != self._announced.get(logical_switch):
+            self._announced[logical_switch] = text
+            unusable = row.tunnel_key and identity.vni is None
+            LOG.log(logging.WARNING if unusable else logging.INFO, "%s: %s", self.name, text)
 
     def _withdraw_port(self, port: str, why: str) -> None:
         for logical_switch, mac, _ in self.stations.on_port(port):
@@ -376,12 +356,15 @@ class Vtep:
 
     def _locate(self, switch_id: int, binding: int) -> tuple[str | None, Place | None]:
         port, vlan = p.binding_of(binding)
-        logical_switch = self.identities.logical_switch(switch_id)
-        place = Place(self._names.get(port, ""), vlan)
-        if logical_switch is None or self.bindings.logical_switch(place) != logical_switch:
+        name, logical_switch = self._names.get(port), self.identities.logical_switch(switch_id)
+        if name is None or logical_switch is None:
+            return None, None
+        place = Place(name, vlan)
+        if self.bindings.logical_switch(place) != logical_switch:
             return None, None
         return logical_switch, place
 
     def _title(self, logical_switch: str) -> str:
+        """The name of a logical switch; one that goes at this moment has its last."""
         row = self.database.logical_switch(logical_switch)
-        return logical_switch if row is None else row.name
+        return self._titles.get(logical_switch, logical_switch) if row is None else row.name

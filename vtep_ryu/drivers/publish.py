@@ -104,8 +104,8 @@ class Writer(ABC):
 class LocalMacs(Writer):
     """Ucast_Macs_Local, and unknown-dst in Mcast_Macs_Local.
 
-    A row is a physical switch's if its locator is one of that switch's tunnel addresses. One whose locator is nobody's
-    was written before the tunnel address changed, and goes.
+    A row is a physical switch's if a locator of it is one of that switch's tunnel addresses. One whose locators are all
+    nobody's was written before the tunnel address changed, and goes.
     """
 
     def __init__(self, client: OvsdbClient[Any, Any]) -> None:
@@ -175,12 +175,13 @@ class LocalMacs(Writer):
         wanted = {ip for macs in self._wanted.values() if (ip := macs.get(key)) is not None}
         table = "Mcast_Macs_Local" if mac == UNKNOWN_DST else "Ucast_Macs_Local"
         there = (self.client.row(table, uuid) for uuid in sorted(self._there.get(key, ())))
-        rows = [(row, _locator_of(row)) for row in there if row is not None]
-        found, changed = set(), False
-        for row, ip in rows:
-            if ip in wanted and ip not in found:
-                found.add(ip)
-            elif ip is None or ip not in owners or owners[ip] in self._wanted:
+        rows = [(row, _locators_of(row)) for row in there if row is not None]
+        found: set[str] = set()
+        changed = False
+        for row, ips in rows:
+            if len(ips) == 1 and ips <= wanted - found:
+                found |= ips
+            elif ips.isdisjoint(owners) or any(owners.get(ip) in self._wanted for ip in ips):
                 row.delete()
                 changed = True
         logical_switch = self.client.row("Logical_Switch", UUID(switch))
@@ -241,10 +242,10 @@ class Locators:
         return self._sets[ip]
 
 
-def _locator_of(row: Any) -> str | None:
-    """The address that a local row points at, if it is one."""
+def _locators_of(row: Any) -> frozenset[str]:
+    """The addresses that a local row points at."""
     locators = [row.locator] if "locator" in row._table.columns else row.locator_set.locators
-    return locators[0].dst_ip if len(locators) == 1 else None
+    return frozenset(locator.dst_ip for locator in locators)
 
 
 class SwitchWriter(Writer):

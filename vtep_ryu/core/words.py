@@ -1,0 +1,51 @@
+"""What log lines say of units and logical switches."""
+
+from __future__ import annotations
+
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.identity import Identity
+from vtep_ryu.core.model import LogicalSwitch
+from vtep_ryu.core.units import (
+    AlwaysUnit,
+    BindingUnit,
+    FloodUnit,
+    MulticastUnit,
+    RemoteUnit,
+    SourceUnit,
+    StationUnit,
+    Unit,
+)
+
+
+def unit_in_words(unit: Unit, switch: str) -> str:
+    """A unit; switch is the name of the logical switch that it belongs to."""
+    match unit:
+        case AlwaysUnit():
+            return "what every VTEP has"
+        case BindingUnit(place):
+            return f"the binding {place}"
+        case StationUnit(_, mac):
+            return f"the learned address {mac} in {switch}"
+        case RemoteUnit(_, mac):
+            return f"Ucast_Macs_Remote {mac} of {switch}"
+        case MulticastUnit(_, mac):
+            return f"Mcast_Macs_Remote {mac} of {switch}"
+        case SourceUnit(_, source):
+            return f"the tunnels of {switch} from {source or 'anywhere'}"
+        case FloodUnit():
+            return f"the replication of {switch}"
+
+
+def key_in_words(row: LogicalSwitch, identity: Identity, owner: LogicalSwitch | None) -> str:
+    """What became of a logical switch's tunnel key; owner is who has it where that is another one."""
+    if identity.vni is not None:
+        return f"{row.name} has VNI {identity.vni}"
+    if row.tunnel_key is None:
+        why = "has no tunnel_key yet"
+    elif row.tunnel_key == 0:
+        why = "has tunnel_key 0, which says that it is not ready"
+    elif owner is not None:
+        why = f"has tunnel_key {row.tunnel_key}, which is {owner.name}'s already"
+    else:
+        why = f"has tunnel_key {row.tunnel_key}, which is no VNI (1 to {p.MAX_VNI})"
+    return f"Logical_Switch {row.name} {why}: local switching only"
