@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
 from pathlib import Path
 from typing import Self, TypeVar
@@ -98,10 +98,14 @@ class Lab:
 
     @staticmethod
     def at_once(*actions: Callable[[], object]) -> None:
-        """Run actions side by side, and raise what one of them raises once all have ended."""
-        with ThreadPoolExecutor(len(actions)) as pool:
-            for future in [pool.submit(action) for action in actions]:
-                future.result()
+        """Run actions side by side, and raise what one raises once all have ended (Ctrl-C: at once)."""
+        pool = ThreadPoolExecutor(len(actions))
+        try:
+            ended = wait([pool.submit(action) for action in actions]).done
+        finally:
+            pool.shutdown(wait=False)
+        for future in ended:
+            future.result()
 
     def _named_host(self, name: str, mac: str, address: str) -> Host:
         return self._owned(Host(self.prefix + name, mac or self.new_mac(), address))

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -120,6 +121,15 @@ def test_the_command_may_end_in_its_own_way_and_its_status_is_told(
 @pytest.mark.parametrize(("command", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)])
 def test_the_exit_status_is_the_commands(command: str, status: int) -> None:
     assert subprocess.run([ISOLATE, "sh", "-c", command], check=False).returncode == status
+
+
+@pytest.mark.parametrize("milliseconds", [0, 5, 10, 15, 20, 30, 50])
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_command_runs_is_not_lost(which: int, milliseconds: int) -> None:
+    process = subprocess.Popen([ISOLATE, "sleep", "60"], start_new_session=True)
+    time.sleep(milliseconds / 1000)
+    os.killpg(process.pid, which)
+    assert process.wait(5)
 
 
 def test_standard_input_and_output_are_the_commands() -> None:
