@@ -1,0 +1,56 @@
+"""The commands of README.rst, run as they are written there."""
+
+import re
+from pathlib import Path
+
+from apps.lab import Lab, Node
+
+README = Path(__file__).parents[2] / "README.rst"
+
+
+def blocks(section: str) -> list[list[str]]:
+    """The literal blocks of a section of the README, as lines."""
+    text = README.read_text()
+    body = text.split(f"\n{section}\n{'=' * len(section)}\n")[1]
+    body = re.split(r"\n[^\n]+\n={4,}\n", body)[0]
+    found = re.findall(r"::\n\n((?:    [^\n]*\n|\n)+)", body)
+    return [[line.strip() for line in block.splitlines() if line.strip()] for block in found]
+
+
+def test_the_steps_of_the_readme_make_a_bridge_a_vtep_that_can_be_driven_as_it_says(lab: Lab) -> None:
+    node = lab.node("readme", start=False)
+    node.create_databases("ovs")
+    node.start_ovsdb("ovs")
+    node.start_vswitchd()
+    lab.join(node, "10.2.2.1/24")
+    node.add_bridge()
+    host = node.add_port("p0", address="192.168.1.1/24")
+    peer = lab.peer("service-node", "10.2.2.2/24")
+
+    steps, second_database = blocks("Your own bridge")
+    for command in second_database:
+        node.shell(command)
+    for command in steps:
+        if command.startswith("ryu-manager "):
+            assert command == "ryu-manager vtep_ryu.apps.vtep"
+            node.start_app()
+        else:
+            node.shell(command)
+    node.wait_until(lambda: [row["name"] for row in node.rows("Physical_Port")] == ["p0"], what="the Physical_Port row")
+    (drive,) = blocks("Drive it")
+    for command in drive:
+        if "list-local-macs" in command:
+            with peer.capture() as captured:
+                host.ping("192.168.1.2", count=1, timeout=0.2)
+                captured.wait(lambda frame: frame.ethertype == 0x0800)
+            node.wait_until(lambda: host.mac in node.shell(command), what=f"{host.mac} in {command}")
+        else:
+            node.shell(command)
+    flows = node.wait_until(lambda: _flows_when_ready(node), what="the flow of add-ucast-remote")
+    assert "set_field:10.2.2.3->tun_dst" in flows
+    assert "set_field:0x21->tun_id" in flows
+
+
+def _flows_when_ready(node: Node) -> str:
+    flows: str = node.ofctl("dump-flows", "br0", "--no-stats")
+    return flows if "dl_dst=00:11:22:33:44:55" in flows else ""
