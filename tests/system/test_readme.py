@@ -43,7 +43,7 @@ def test_the_steps_of_the_readme_make_a_bridge_a_vtep_that_can_be_driven_as_it_s
             with peer.capture() as captured:
                 host.ping("192.168.1.2", count=1, timeout=0.2)
                 captured.wait(lambda frame: frame.ethertype == 0x0800)
-            node.wait_until(lambda: host.mac in node.shell(command), what=f"{host.mac} in {command}")
+            _wait_for_output(node, command, host.mac)
         else:
             node.shell(command)
     flows = node.wait_until(lambda: _flows_when_ready(node), what="the flow of add-ucast-remote")
@@ -54,3 +54,7 @@ def test_the_steps_of_the_readme_make_a_bridge_a_vtep_that_can_be_driven_as_it_s
 def _flows_when_ready(node: Node) -> str:
     flows: str = node.ofctl("dump-flows", "br0", "--no-stats")
     return flows if "dl_dst=00:11:22:33:44:55" in flows else ""
+
+
+def _wait_for_output(node: Node, command: str, text: str) -> None:
+    node.wait_until(lambda: text in node.shell(command), what=f"{text} in the output of {command}")
