@@ -25,7 +25,7 @@ from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
 from vtep_ryu.core.model import Settings, Update
 from vtep_ryu.core.statistics import BindingStats
-from vtep_ryu.core.vtep import Vtep, tunnel_port_name
+from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.hwvtep import HardwareVtep
 from vtep_ryu.drivers.openvswitch import Bridges, OpenVSwitch, Serve
@@ -139,7 +139,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             reconciler.wake()
 
     def _post_wishes(self, bridges: Bridges) -> None:
-        tunnels = {name: {tunnel_port_name(ip): ip for ip in vtep.tunnel_ips} for name, vtep in self._vteps.items()}
+        tunnels = {name: {p.tunnel_port_name(ip): ip for ip in vtep.tunnel_ips} for name, vtep in self._vteps.items()}
         if Serve(tunnels) != self._served:
             self._served = Serve(tunnels)
             self._openvswitch.post(self._served)

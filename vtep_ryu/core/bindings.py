@@ -15,7 +15,7 @@ class Bindings:
     """The bindings of one physical switch.
 
     A place that two Physical_Port rows of one name bind to different logical switches goes to the row with the lowest
-    UUID. VLANs above 4094 are no VLANs. Both are reported by faults().
+    UUID. VLANs above 4094 are no VLANs, and tunnel ports are not bound. All this is reported by faults().
     """
 
     def __init__(self) -> None:
@@ -103,14 +103,22 @@ class Bindings:
 
     def _complaints(self, row: PhysicalPort) -> Iterable[str]:
         for vlan, logical_switch in row.vlan_bindings:
-            place = Place(row.name, vlan)
-            if vlan > p.MAX_VLAN:
-                yield f"vlan_bindings: {vlan} is not a VLAN id (0 for untagged, or 1 to {p.MAX_VLAN})"
-            elif self._bound[place] != logical_switch:
+            if (why := _unbindable(row.name, vlan)) is not None:
+                yield f"vlan_bindings: {why}"
+            elif self._bound[Place(row.name, vlan)] != logical_switch:
                 yield f"vlan_bindings: VLAN {vlan} is bound to another logical switch by another row of this name"
 
 
 def _requested(row: PhysicalPort | None) -> dict[Place, str]:
     if row is None:
         return {}
-    return {Place(row.name, vlan): switch for vlan, switch in row.vlan_bindings if vlan <= p.MAX_VLAN}
+    return {Place(row.name, vlan): switch for vlan, switch in row.vlan_bindings if _unbindable(row.name, vlan) is None}
+
+
+def _unbindable(port: str, vlan: int) -> str | None:
+    """Why a VLAN of a port can be bound to nothing; None where it can."""
+    if vlan > p.MAX_VLAN:
+        return f"{vlan} is not a VLAN id (0 for untagged, or 1 to {p.MAX_VLAN})"
+    if p.TUNNEL_PORT.fullmatch(port):
+        return f"VLAN {vlan} of {port}: that is the name of a tunnel port"
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from ipaddress import IPv4Address
 from typing import TypeVar
 
 from vtep_ryu.core.model import (
@@ -82,7 +83,9 @@ class Database:
     def members(self, logical_switch: str, mac: str) -> tuple[str, ...]:
         """The VTEPs of a multicast address or of UNKNOWN_DST, sorted; where it has several rows, those of all."""
         rows = self._multicasts[logical_switch].get(mac, ())
-        return rows[0].locators if len(rows) == 1 else tuple(sorted({ip for row in rows for ip in row.locators}))
+        if len(rows) == 1:
+            return rows[0].locators
+        return tuple(sorted({ip for row in rows for ip in row.locators}, key=IPv4Address))
 
     def multicasts(self, logical_switch: str) -> Iterable[str]:
         """The multicast addresses in Mcast_Macs_Remote, UNKNOWN_DST not among them."""

@@ -5,6 +5,7 @@ docs/architecture.rst walks a packet through the tables.
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 from vtep_ryu.core.flow import Field, Flow, Table, ToController
@@ -130,6 +131,15 @@ def misses() -> tuple[Flow, ...]:
     return tuple(
         Flow(table, Priority.MISS, goto=None if table.miss is None else BY_NAME[table.miss]) for table in TABLES
     )
+
+
+TUNNEL_PORT = re.compile(r"vtep-[0-9a-f]{8}")
+"""What the names of our VXLAN ports look like."""
+
+
+def tunnel_port_name(ip: str) -> str:
+    """The name of the VXLAN port whose local address this IPv4 address is (at most 15 characters, as names are)."""
+    return "vtep-" + "".join(f"{int(octet):02x}" for octet in ip.split("."))
 
 
 # A binding's id can be read in a flow dump and survives a restart: OpenFlow port, then twelve bits of VLAN. 0 is none.

@@ -144,7 +144,7 @@ def _source(vtep: Vtep, switch: str, source: str | None) -> Rendering:
     identity, any_source = vtep.identities.of(switch), vtep.settings.accept_any_source
     if identity is None or identity.vni is None or (source is None) != any_source:
         return NOTHING
-    if source is not None and not vtep.database.is_source(switch, source):
+    if source is not None and (source in vtep.tunnel_ips or not vtep.database.is_source(switch, source)):
         return NOTHING
     return Rendering(tuple(classify.tunnel(port, identity.vni, source, identity.id) for port in vtep.tunnel_ports))
 

@@ -37,11 +37,6 @@ LOG = logging.getLogger(__name__)
 UNSPECIFIED_FAULT = "unspecified_fault"
 
 
-def tunnel_port_name(ip: str) -> str:
-    """The name of the VXLAN port whose local address this IPv4 address is (at most 15 characters, as names are)."""
-    return "vtep-" + "".join(f"{int(octet):02x}" for octet in ip.split("."))
-
-
 class Vtep:
     """The VTEP of the Physical_Switch row that has the bridge's name."""
 
@@ -74,7 +69,7 @@ class Vtep:
     @property
     def tunnel_ports(self) -> tuple[int, ...]:
         """The OpenFlow numbers of the tunnel ports that exist, in the order of their addresses."""
-        ports = (self.ports.get(tunnel_port_name(ip)) for ip in self.tunnel_ips)
+        ports = (self.ports.get(p.tunnel_port_name(ip)) for ip in self.tunnel_ips)
         return tuple(port.number for port in ports if port is not None)
 
     def news(self) -> dict[tuple[str, str], str | None]:
@@ -139,7 +134,7 @@ class Vtep:
         """Take in the switch's ports, by name."""
         before, self.ports = self.ports, dict(ports)
         self._names = {port.number: port.name for port in ports.values()}
-        tunnels = {tunnel_port_name(ip) for ip in self.tunnel_ips}
+        tunnels = {p.tunnel_port_name(ip) for ip in self.tunnel_ips}
         for name in before.keys() | ports.keys():
             old, new = before.get(name), ports.get(name)
             if old == new:

@@ -1,0 +1,117 @@
+"""A switch's flow and group tables, and what keeps them as a Vtep wants: apps/reconciler.py without its I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.flow import Flow, Group, Rendering, ToGroup
+from vtep_ryu.core.plan import PutFlow, PutGroup, RemoveFlow, RemoveGroup, Step, plan
+from vtep_ryu.core.render import every_unit, render
+from vtep_ryu.core.units import Unit
+from vtep_ryu.core.vtep import Vtep
+
+
+class SimulatedSwitch:
+    """Takes steps in their order, and none that would leave a flow with a group that is not there."""
+
+    def __init__(self) -> None:
+        self.flows: dict[object, Flow] = {}
+        self.groups: dict[int, Group] = {}
+
+    def apply(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            match step.change:
+                case PutGroup(group):
+                    self.groups[group.id] = group
+                case PutFlow(flow):
+                    assert groups_of(flow) <= self.groups.keys(), f"{flow} comes before its group"
+                    self.flows[flow.key] = flow
+                case RemoveFlow(flow):
+                    assert flow.key in self.flows, f"{flow} is not there"
+                    del self.flows[flow.key]
+                case RemoveGroup(id):
+                    assert id in self.groups, f"group 0x{id:x} is not there"
+                    users = [flow for flow in self.flows.values() if id in groups_of(flow)]
+                    assert not users, f"group 0x{id:x} goes while it is used: {users}"
+                    del self.groups[id]
+
+    def expire(self, flow: Flow) -> None:
+        """Drop a flow that timed out."""
+        del self.flows[flow.key]
+
+    def dump(self) -> list[str]:
+        return sorted(str(entry) for entry in (*self.flows.values(), *self.groups.values()))
+
+
+def groups_of(flow: Flow) -> set[int]:
+    """The groups that a flow refers to."""
+    return {action.group_id for action in flow.actions if isinstance(action, ToGroup)}
+
+
+class Follower:
+    """Keeps a simulated switch as its Vtep wants it, and remembers what was published."""
+
+    def __init__(self, vtep: Vtep) -> None:
+        self.vtep = vtep
+        self.switch = SimulatedSwitch()
+        self.installed: dict[Unit, Rendering] = {}
+        self.published: dict[tuple[str, str], str] = {}
+        self.steps: list[Step] = []
+        self.rendered = 0
+        self.take_over()
+
+    def take_over(self) -> None:
+        """Begin with a switch that has nothing."""
+        self.switch, self.installed, self.published = SimulatedSwitch(), {}, {}
+        self.publish(self.vtep.all_news())
+        self.vtep.dirty = every_unit(self.vtep)
+        self.reconcile()
+
+    def reconcile(self) -> None:
+        """Bring the switch to what the Vtep wants now."""
+        self.publish(self.vtep.news())
+        wanted: dict[Unit, Rendering] = {}
+        while self.vtep.dirty:
+            unit = self.vtep.dirty.pop()
+            wanted[unit] = render(self.vtep, unit)
+        self.rendered = len(wanted)
+        self.steps = plan(wanted, self.installed)
+        self.switch.apply(self.steps)
+        for unit, rendering in wanted.items():
+            if rendering:
+                self.installed[unit] = rendering
+            else:
+                self.installed.pop(unit, None)
+
+    def publish(self, news: dict[tuple[str, str], str | None]) -> None:
+        for key, locator in news.items():
+            if locator is None:
+                self.published.pop(key, None)
+            else:
+                self.published[key] = locator
+
+    def expire(self, flow: Flow) -> None:
+        """Let a learn entry time out, and the Vtep know."""
+        self.switch.expire(flow)
+        match = {match.field: match.value for match in flow.match}
+        switch, binding, mac = match[p.SWITCH], match[p.INGRESS_BINDING], match[p.ETH_SRC]
+        assert isinstance(switch, int)
+        assert isinstance(binding, int)
+        unit = self.vtep.aged(switch, binding, str(mac))
+        if unit in self.installed:
+            there = self.installed[unit]
+            self.installed[unit] = Rendering(tuple(f for f in there.flows if f.table is not p.LEARN), there.groups)
+
+    def changes(self) -> str:
+        """The last reconciliation's steps as text."""
+        return "\n".join(str(step.change) for step in self.steps)
+
+    def check(self) -> None:
+        """Compare the switch, and the bookkeeping, with what the whole of the Vtep's state renders to."""
+        whole = {unit: rendering for unit in every_unit(self.vtep) if (rendering := render(self.vtep, unit))}
+        entries = [entry for rendering in whole.values() for entry in (*rendering.flows, *rendering.groups)]
+        keys = [entry.key if isinstance(entry, Flow) else entry.id for entry in entries]
+        assert len(keys) == len(set(keys)), "two units want the same entry"
+        assert self.switch.dump() == sorted(map(str, entries))
+        assert self.installed == whole

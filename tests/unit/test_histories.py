@@ -1,0 +1,198 @@
+"""Any history of changes, sightings and reconnections ends with what its last state alone would lead to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.simulated import Follower
+from tests.unit.world import flows
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.database import Database
+from vtep_ryu.core.model import (
+    UNKNOWN_DST,
+    Change,
+    LogicalSwitch,
+    McastRemote,
+    PhysicalPort,
+    PhysicalSwitch,
+    Port,
+    Row,
+    Settings,
+    UcastRemote,
+    Update,
+)
+from vtep_ryu.core.pipeline import tunnel_port_name
+from vtep_ryu.core.vtep import Vtep
+
+IPS = ("10.2.2.1", "10.2.2.2", "10.2.2.3")
+OUR_IPS = IPS[:2]
+SWITCHES = ("switch-a", "switch-b", "switch-c")
+PORT_ROWS = ("port-a", "port-b", "port-c")
+PORT_NAMES = ("p0", "p1", tunnel_port_name(OUR_IPS[0]), tunnel_port_name(OUR_IPS[1]))
+STATIONS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
+GROUPS = (UNKNOWN_DST, "01:00:5e:00:00:01", "01:00:5e:00:00:02")
+VLANS = (0, 10, 4095)
+SETTINGS = st.sampled_from(
+    [Settings(), Settings(accept_any_source=True), Settings(port_mac_limit=1, switch_mac_limit=2)]
+)
+
+
+@dataclass
+class History:
+    """A Vtep with the rows, ports and switch that it has at present."""
+
+    settings: Settings
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.database = Database()
+        self.vtep = Vtep("br0", self.database, self.settings)
+        self.follower = Follower(self.vtep)
+
+    def update(self, changes: list[Change], complete: bool) -> None:
+        for change in changes:
+            if change.row is None:
+                self.rows.pop(change.uuid, None)
+            else:
+                self.rows[change.uuid] = change.row
+        if complete:
+            changes = [Change(type(row), uuid, row) for uuid, row in self.rows.items()]
+        self.vtep.touch(self.database.apply(Update(tuple(changes), complete)))
+
+    def set_ports(self, ports: list[Port]) -> None:
+        self.vtep.set_ports({port.name: port for port in ports})
+
+    def seen(self, switch: str, port: str, vlan: int, mac: str) -> None:
+        self.vtep.seen(*self._ids(switch, port, vlan), mac)
+
+    def aged(self, switch: str, port: str, vlan: int, mac: str) -> None:
+        """Let a station's learn entry time out, if the switch has it."""
+        id, binding = self._ids(switch, port, vlan)
+        values = {id, binding, mac}
+        for flow in list(self.follower.switch.flows.values()):
+            if flow.table is p.LEARN and values <= {match.value for match in flow.match}:
+                self.follower.expire(flow)
+
+    def reconnect(self, kept: bool) -> None:
+        """Lose the connection, and meet the switch again with its learn table as it was or empty."""
+        learned = [
+            tuple(match.value for match in flow.match if match.field in (p.SWITCH, p.INGRESS_BINDING, p.ETH_SRC))
+            for flow in self.follower.switch.flows.values()
+            if flow.table is p.LEARN and flow.idle_timeout
+        ]
+        self.vtep.restore(learned if kept else [], kept)
+        self.follower.take_over()
+
+    def reconcile(self) -> None:
+        self.follower.reconcile()
+        self.follower.check()
+
+    def end(self) -> None:
+        """Reconcile, and compare with a VTEP that begins with the last state."""
+        self.reconcile()
+        fresh = History(self.settings)
+        fresh.update([Change(type(row), uuid, row) for uuid, row in self.rows.items()], complete=True)
+        fresh.set_ports(list(self.vtep.ports.values()))
+        for switch in self.vtep.bindings.logical_switches():
+            for mac in self.vtep.stations.of_switch(switch):
+                place = self.vtep.stations.place(switch, mac)
+                fresh.seen(switch, place.port, place.vlan, mac)
+        assert flows(self.vtep) == flows(fresh.vtep)
+        assert self.vtep.faults() == fresh.vtep.faults()
+        fresh.reconcile()
+        assert self.follower.switch.dump() == fresh.follower.switch.dump()
+        assert self.follower.published == fresh.follower.published
+
+    def _ids(self, switch: str, port: str, vlan: int) -> tuple[int, int]:
+        identity = self.vtep.identities.of(switch)
+        number = self.vtep.ports[port].number if port in self.vtep.ports else 99
+        return identity.id if identity is not None else 7, p.binding_id(number, vlan)
+
+
+def rows(kind: type[Row], uuid: str, **columns: st.SearchStrategy) -> st.SearchStrategy[Change]:
+    """A row with this UUID that is set, or removed."""
+    row = st.none() | st.builds(kind, st.just(uuid), **columns)
+    return st.builds(Change, st.just(kind), st.just(uuid), row)
+
+
+def subsets(values: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.sets(st.sampled_from(values)).map(lambda chosen: tuple(sorted(chosen)))
+
+
+SWITCH = st.sampled_from(SWITCHES)
+BINDINGS = st.dictionaries(st.sampled_from(VLANS), SWITCH).map(lambda bound: tuple(sorted(bound.items())))
+CHANGES = st.one_of(
+    rows(
+        PhysicalSwitch,
+        "br0",
+        name=st.just("br0"),
+        tunnel_ips=subsets(OUR_IPS),
+        ports=st.frozensets(st.sampled_from(PORT_ROWS)),
+    ),
+    *(rows(PhysicalPort, uuid, name=st.sampled_from(PORT_NAMES), vlan_bindings=BINDINGS) for uuid in PORT_ROWS),
+    *(
+        rows(
+            LogicalSwitch,
+            uuid,
+            name=st.sampled_from(["ls0", "ls1"]),
+            tunnel_key=st.sampled_from([None, 0, 5000, 5001, p.MAX_VNI + 1]),
+            replication_mode=st.sampled_from(["service_node", "source_node"]),
+        )
+        for uuid in SWITCHES
+    ),
+    *(
+        rows(UcastRemote, uuid, mac=st.sampled_from(STATIONS), logical_switch=SWITCH, locator=st.sampled_from(IPS))
+        for uuid in ("ucast-a", "ucast-b", "ucast-c")
+    ),
+    *(
+        rows(McastRemote, uuid, mac=st.sampled_from(GROUPS), logical_switch=SWITCH, locators=subsets(IPS))
+        for uuid in ("mcast-a", "mcast-b", "mcast-c")
+    ),
+)
+
+
+def call(method: Callable[..., None], *arguments: st.SearchStrategy) -> st.SearchStrategy:
+    """A call of a method of a History."""
+    return st.tuples(st.just(method), st.tuples(*arguments))
+
+
+PORTS = st.lists(
+    st.builds(Port, st.sampled_from(PORT_NAMES), st.integers(1, 5), st.booleans() | st.just(True)),
+    unique_by=(lambda port: port.name, lambda port: port.number),
+)
+PLACE = (SWITCH, st.sampled_from(PORT_NAMES), st.sampled_from(VLANS), st.sampled_from(STATIONS))
+UPDATE = call(History.update, st.lists(CHANGES, min_size=1, max_size=6), st.booleans())
+BEGINNING = [
+    Change(PhysicalSwitch, "br0", PhysicalSwitch("br0", "br0", OUR_IPS[:1], frozenset(PORT_ROWS))),
+    Change(PhysicalPort, "port-a", PhysicalPort("port-a", "p0", ((0, "switch-a"), (10, "switch-b")))),
+    Change(PhysicalPort, "port-b", PhysicalPort("port-b", "p1", ((0, "switch-a"), (10, "switch-a")))),
+    Change(LogicalSwitch, "switch-a", LogicalSwitch("switch-a", "ls0", 5000, "service_node")),
+    Change(LogicalSwitch, "switch-b", LogicalSwitch("switch-b", "ls1", 5000, "source_node")),
+    Change(UcastRemote, "ucast-a", UcastRemote("ucast-a", STATIONS[0], "switch-a", IPS[2])),
+    Change(McastRemote, "mcast-a", McastRemote("mcast-a", UNKNOWN_DST, "switch-a", IPS)),
+    Change(McastRemote, "mcast-b", McastRemote("mcast-b", GROUPS[1], "switch-a", IPS[1:])),
+]
+BEGINNING_PORTS = [Port("p0", 1, True), Port("p1", 2, True), Port(PORT_NAMES[2], 3, True)]
+EVENTS = st.one_of(
+    UPDATE,
+    UPDATE,
+    call(History.set_ports, PORTS),
+    call(History.seen, *PLACE),
+    call(History.seen, *PLACE),
+    call(History.aged, *PLACE),
+    call(History.reconcile),
+    call(History.reconnect, st.booleans()),
+)
+
+
+@given(SETTINGS, st.lists(EVENTS, max_size=30))
+def test_any_history_ends_with_what_its_last_state_alone_would_lead_to(settings, events):
+    history = History(settings)
+    history.update(BEGINNING, complete=True)
+    history.set_ports(BEGINNING_PORTS)
+    history.reconcile()
+    for method, arguments in events:
+        method(history, *arguments)
+    history.end()

@@ -1,0 +1,160 @@
+"""Numbers for keys, and which logical switch goes by which id and VNI."""
+
+from zlib import crc32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.identity import Identities, Identity, Numbers, usable_key
+from vtep_ryu.core.model import LogicalSwitch
+
+
+def switch(name, key, uuid=None):
+    return LogicalSwitch(uuid or f"uuid-{name}", name, key, "service_node")
+
+
+def given_switches(*rows):
+    identities = Identities()
+    for row in rows:
+        identities.update(row.uuid, row)
+    return identities
+
+
+def vnis(identities, *names):
+    return {name: identity.vni for name in names if (identity := identities.of(f"uuid-{name}"))}
+
+
+def test_a_key_keeps_its_number_until_it_is_released():
+    numbers = Numbers(100)
+    first = numbers.claim("a")
+    assert numbers.claim("a") == first
+    assert numbers.release("a") is True
+    assert numbers.release("a") is False
+    assert numbers.claim("a") == first
+
+
+def test_a_keys_number_is_the_same_in_every_run_of_the_program():
+    assert Numbers(1 << 28).claim("a") == crc32(b"'a'") % (1 << 28)
+    assert Numbers(1 << 28).claim(("a", 1)) == crc32(b"('a', 1)") % (1 << 28)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=60))
+def test_no_two_keys_have_a_number_at_once_however_crowded_it_is(steps):
+    numbers, held = Numbers(10), {}
+    for claim, key in steps:
+        if claim:
+            number = numbers.claim(key)
+            assert 0 <= number < 10
+            assert held.setdefault(key, number) == number
+        else:
+            assert numbers.release(key) == (held.pop(key, None) is not None)
+        assert len(set(held.values())) == len(held)
+
+
+def test_a_logical_switch_goes_by_its_vni():
+    identities = given_switches(switch("ls0", 5000))
+    assert identities.of("uuid-ls0") == Identity(5000, 5000)
+    assert identities.logical_switch(5000) == "uuid-ls0"
+
+
+@pytest.mark.parametrize("key", [None, 0, -1, p.MAX_VNI + 1, 1 << 40])
+def test_without_a_usable_key_a_logical_switch_has_a_number_above_all_vnis_and_no_vni(key):
+    identities = given_switches(switch("ls0", key))
+    identity = identities.of("uuid-ls0")
+    assert identity.vni is None
+    assert p.UNKEYED <= identity.id < 2 * p.UNKEYED
+    assert identities.logical_switch(identity.id) == "uuid-ls0"
+    assert given_switches(switch("other", key), switch("ls0", key)).of("uuid-ls0") == identity
+
+
+@pytest.mark.parametrize("key", [1, 5000, p.MAX_VNI])
+def test_the_24_bits_of_a_vni_but_0_are_usable_keys(key):
+    assert usable_key(switch("ls0", key)) == key
+
+
+def test_a_key_that_comes_late_changes_and_goes_is_followed():
+    identities = given_switches(switch("ls0", None))
+    without = identities.of("uuid-ls0")
+    for key, expected in ((5000, Identity(5000, 5000)), (5001, Identity(5001, 5001)), (None, without)):
+        assert identities.update("uuid-ls0", switch("ls0", key)) == {"uuid-ls0"}
+        assert identities.of("uuid-ls0") == expected
+        assert identities.logical_switch(expected.id) == "uuid-ls0"
+    assert identities.logical_switch(5000) is identities.logical_switch(5001) is None
+
+
+def test_a_row_that_changes_otherwise_keeps_its_identity():
+    identities = given_switches(switch("ls0", 5000))
+    assert identities.update("uuid-ls0", LogicalSwitch("uuid-ls0", "ls0", 5000, "source_node")) == set()
+
+
+def test_one_that_is_bound_no_more_has_no_identity():
+    identities = given_switches(switch("ls0", 5000), switch("ls1", None))
+    unkeyed = identities.of("uuid-ls1").id
+    assert identities.update("uuid-ls0", None) == {"uuid-ls0"}
+    assert identities.update("uuid-ls1", None) == {"uuid-ls1"}
+    assert identities.update("uuid-ls1", None) == set()
+    assert identities.of("uuid-ls0") is identities.of("uuid-ls1") is None
+    assert identities.logical_switch(5000) is identities.logical_switch(unkeyed) is None
+
+
+@pytest.mark.parametrize("order", [("ls0", "ls1", "ls2"), ("ls2", "ls1", "ls0"), ("ls1", "ls2", "ls0")])
+def test_of_those_that_ask_for_one_vni_the_first_by_name_has_it_whatever_came_first(order):
+    identities = given_switches(*(switch(name, 5000) for name in order))
+    assert vnis(identities, "ls0", "ls1", "ls2") == {"ls0": 5000, "ls1": None, "ls2": None}
+    assert identities.logical_switch(5000) == "uuid-ls0"
+    assert {vni: [row.name for row in rows] for vni, rows in identities.clashes().items()} == {
+        5000: ["ls0", "ls1", "ls2"]
+    }
+
+
+def test_a_vni_passes_on_when_its_owner_goes():
+    identities = given_switches(*(switch(name, 5000) for name in ("ls0", "ls1", "ls2")))
+    assert identities.update("uuid-ls0", None) == {"uuid-ls0", "uuid-ls1"}
+    assert vnis(identities, "ls0", "ls1", "ls2") == {"ls1": 5000, "ls2": None}
+    assert identities.logical_switch(5000) == "uuid-ls1"
+    assert identities.update("uuid-ls1", switch("ls1", 6000)) == {"uuid-ls1", "uuid-ls2"}
+    assert vnis(identities, "ls1", "ls2") == {"ls1": 6000, "ls2": 5000}
+    assert identities.clashes() == {}
+
+
+def test_a_vni_passes_to_one_that_comes_later_and_is_first_by_name():
+    identities = given_switches(switch("ls1", 5000))
+    assert identities.update("uuid-ls0", switch("ls0", 5000)) == {"uuid-ls0", "uuid-ls1"}
+    assert vnis(identities, "ls0", "ls1") == {"ls0": 5000, "ls1": None}
+
+
+def test_a_vni_passes_on_when_a_name_changes():
+    identities = given_switches(switch("ls0", 5000), switch("ls1", 5000))
+    assert identities.update("uuid-ls0", switch("ls2", 5000, "uuid-ls0")) == {"uuid-ls0", "uuid-ls1"}
+    assert vnis(identities, "ls0", "ls1") == {"ls0": None, "ls1": 5000}
+
+
+def test_two_that_exchange_their_keys_exchange_their_ids():
+    identities = given_switches(switch("ls0", 5000), switch("ls1", 5001))
+    identities.update("uuid-ls0", switch("ls0", 5001))
+    identities.update("uuid-ls1", switch("ls1", 5000))
+    assert vnis(identities, "ls0", "ls1") == {"ls0": 5001, "ls1": 5000}
+    assert (identities.logical_switch(5000), identities.logical_switch(5001)) == ("uuid-ls1", "uuid-ls0")
+
+
+NAMES = ("ls0", "ls1", "ls2", "ls3")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(NAMES), st.none() | st.sampled_from([None, 0, 5000, 5001]).map(lambda k: (k,))))
+)
+def test_identities_depend_on_the_rows_alone_are_never_shared_and_every_change_is_told(steps):
+    identities, rows, told = Identities(), {}, {}
+    for name, key in steps:
+        rows[name] = None if key is None else switch(name, key[0])
+        for uuid in identities.update(f"uuid-{name}", rows[name]):
+            told[uuid] = identities.of(uuid)
+    fresh = given_switches(*(row for row in rows.values() if row))
+    for name in NAMES:
+        uuid = f"uuid-{name}"
+        assert identities.of(uuid) == fresh.of(uuid) == told.get(uuid)
+        if rows.get(name):
+            assert identities.logical_switch(identities.of(uuid).id) == uuid
+    assert identities.clashes() == fresh.clashes()

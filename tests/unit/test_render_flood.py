@@ -1,0 +1,188 @@
+"""Broadcast, unknown unicast and multicast frames: replication groups, and the flows that use them."""
+
+import pytest
+
+from tests.unit.world import World, changed, only, rendering, text
+from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.flow import Field, GroupType, Set, ToGroup
+
+LOCAL = """
+    physical_switch br0 tunnel_ips=10.2.2.1
+    physical_port p0 0=ls0
+    physical_port p1 10=ls0
+    logical_switch ls0 tunnel_key=5000
+    port p0 3
+    port p1 4
+    port vtep-0a020201 9
+    """
+SOURCE_NODE = "logical_switch ls0 tunnel_key=5000 replication_mode=source_node"
+MULTICAST = "mcast_remote ls0 01:00:5e:00:00:01"
+
+
+def flood(*blocks: str) -> str:
+    """The flows and groups of tables multicast and flood."""
+    lines = World(LOCAL, *blocks).flows().splitlines()
+    return "\n".join(line for line in lines if line.startswith(("multicast", "flood", "group")))
+
+
+def members(count: int) -> str:
+    return " ".join(f"10.3.{n // 200}.{n % 200}" for n in range(count))
+
+
+LOCAL_FLOWS = text(
+    """
+    flood 100: switch=5000 from_tunnel=0 -> group local 5000
+    flood 100: switch=5000 from_tunnel=1 -> group local 5000
+    group local 5000 all: set egress=3/0, resubmit egress_policy | set egress=4/10, resubmit egress_policy
+    """
+)
+
+
+@pytest.mark.parametrize("rows", ["", "mcast_remote ls0 unknown-dst", "mcast_remote ls0 unknown-dst 10.2.2.1"])
+def test_without_members_of_unknown_dst_a_flood_stays_local(rows):
+    assert flood(rows) == LOCAL_FLOWS
+
+
+def test_service_node_floods_to_the_first_member_that_is_alive():
+    assert flood("mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3") == text(
+        """
+        flood 100: switch=5000 from_tunnel=0 -> group local 5000, group remote 5000
+        flood 100: switch=5000 from_tunnel=1 -> group local 5000
+        group local 5000 all: set egress=3/0, resubmit egress_policy | set egress=4/10, resubmit egress_policy
+        group remote 5000 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+            | watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
+        """
+    )
+
+
+def test_source_node_floods_to_every_member():
+    assert flood(SOURCE_NODE, "mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3") == text(
+        """
+        flood 100: switch=5000 from_tunnel=0 -> group local 5000, group remote 5000
+        flood 100: switch=5000 from_tunnel=1 -> group local 5000
+        group local 5000 all: set egress=3/0, resubmit egress_policy | set egress=4/10, resubmit egress_policy
+        group remote 5000 all: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+            | set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
+        """
+    )
+
+
+def test_several_rows_for_unknown_dst_flood_to_the_members_of_all_each_once():
+    rows = "mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3", "mcast_remote ls0 unknown-dst 10.2.2.3 10.2.2.4 uuid=a"
+    together = "mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3 10.2.2.4"
+    assert flood(*rows) == flood(together)
+
+
+def test_a_multicast_address_has_members_of_its_own_and_the_local_bindings_of_the_flood():
+    assert changed(LOCAL_FLOWS, flood(f"{MULTICAST} 10.2.2.2 10.2.2.3")) == text(
+        """
+        + multicast 100: switch=5000 from_tunnel=0 eth_dst=01:00:5e:00:00:01
+            -> group numbered 1, set from_tunnel=1, goto flood
+        + group numbered 1 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+            | watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
+        """
+    )
+
+
+def test_a_multicast_address_leaves_the_members_of_unknown_dst_alone():
+    unknown = "mcast_remote ls0 unknown-dst 10.2.2.9"
+    assert only(flood(unknown, SOURCE_NODE, f"{MULTICAST} 10.2.2.2"), "10.2.2.2") == text(
+        "group numbered 1 all: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9"
+    )
+    assert only(flood(unknown, SOURCE_NODE, f"{MULTICAST} 10.2.2.2"), "10.2.2.9") == text(
+        "group remote 5000 all: set tunnel_key=5000, set tunnel_dst=10.2.2.9, output 9"
+    )
+
+
+def test_multicast_addresses_have_a_group_each_even_with_the_same_members():
+    lines = flood(f"{MULTICAST} 10.2.2.2", "mcast_remote ls0 01:00:5e:00:00:02 10.2.2.2")
+    assert only(lines, "numbered") == text(
+        """
+        multicast 100: switch=5000 from_tunnel=0 eth_dst=01:00:5e:00:00:01
+            -> group numbered 1, set from_tunnel=1, goto flood
+        multicast 100: switch=5000 from_tunnel=0 eth_dst=01:00:5e:00:00:02
+            -> group numbered 2, set from_tunnel=1, goto flood
+        group numbered 1 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+        group numbered 2 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+        """
+    )
+
+
+def test_a_multicast_row_without_members_changes_nothing():
+    assert flood(MULTICAST) == LOCAL_FLOWS
+
+
+def test_a_multicast_address_whose_only_member_is_this_vtep_stays_local():
+    assert changed(LOCAL_FLOWS, flood(f"{MULTICAST} 10.2.2.1")) == text(
+        "+ multicast 100: switch=5000 from_tunnel=0 eth_dst=01:00:5e:00:00:01 -> set from_tunnel=1, goto flood"
+    )
+
+
+def test_broadcast_is_a_multicast_address_like_any_other():
+    lines = flood("mcast_remote ls0 ff:ff:ff:ff:ff:ff 10.2.2.2")
+    assert "eth_dst=ff:ff:ff:ff:ff:ff -> group numbered 1, set from_tunnel=1, goto flood" in lines
+
+
+def test_a_logical_switch_none_of_whose_ports_is_there_floods_to_its_members_only():
+    gone = LOCAL.replace("port p0 3", "").replace("port p1 4", "")
+    assert World(gone, SOURCE_NODE, "mcast_remote ls0 unknown-dst 10.2.2.2").flows() == text(
+        """
+        classify 100: in_port=9 tunnel_key=5000 tunnel_src=10.2.2.2
+            -> set switch=5000, set from_tunnel=1, goto ingress_policy
+        flood 100: switch=5000 from_tunnel=0 -> group remote 5000
+        flood 100: switch=5000 from_tunnel=1 -> drop
+        group remote 5000 all: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+        """
+    )
+
+
+def replicated(world: World, flow_words: str, field: Field) -> list[tuple[GroupType, list[object]]]:
+    """The groups that the flow with these words uses and whose buckets write the field: type, and what they write."""
+    whole = rendering(world.vtep)
+    [flow] = [flow for flow in whole.flows if flow_words in str(flow)]
+    groups = {group.id: group for group in whole.groups}
+    assert len(groups) == len(whole.groups)
+    found = []
+    for group in (groups[action.group_id] for action in flow.actions if isinstance(action, ToGroup)):
+        sets = [each for bucket in group.buckets for each in bucket.actions if isinstance(each, Set)]
+        if values := [each.value for each in sets if each.field == field]:
+            assert len(values) == len(group.buckets)
+            found.append((group.type, values))
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 500, 501, 1000, 1001])
+@pytest.mark.parametrize(
+    ("mac", "flow"),
+    [("unknown-dst", "flood 100: switch=5000 from_tunnel=0"), ("01:00:5e:00:00:01", "multicast 100")],
+)
+def test_more_members_than_a_group_message_holds_are_split_over_groups_that_each_get_a_copy(count, mac, flow):
+    world = World(LOCAL, SOURCE_NODE, f"mcast_remote ls0 {mac} {members(count)}")
+    remote = replicated(world, flow, p.TUNNEL_DST)
+    assert {kind for kind, _ in remote} == {GroupType.ALL}
+    assert [len(ips) for _, ips in remote] == [500] * (count // 500) + [count % 500] * (count % 500 > 0)
+    assert [ip for _, ips in remote for ip in ips] == members(count).split()
+
+
+@pytest.mark.parametrize("count", [500, 501, 1001])
+def test_more_bindings_than_a_group_message_holds_are_split_for_frames_from_both_sides(count):
+    world = World(LOCAL, "physical_port p1", "physical_port p0 " + " ".join(f"{vlan}=ls0" for vlan in range(count)))
+    flows = [f"flood 100: switch=5000 from_tunnel={side}" for side in (0, 1)]
+    from_port, from_tunnel = (replicated(world, flow, p.EGRESS_BINDING) for flow in flows)
+    assert from_port == from_tunnel
+    assert [len(ids) for _, ids in from_port] == [500] * (count // 500) + [count % 500] * (count % 500 > 0)
+    assert [id for _, ids in from_port for id in ids] == [p.binding_id(3, vlan) for vlan in range(count)]
+
+
+def test_service_node_fails_over_within_one_group_and_leaves_out_what_does_not_fit():
+    world = World(LOCAL, f"mcast_remote ls0 unknown-dst {members(501)}")
+    [(kind, ips)] = replicated(world, "flood 100: switch=5000 from_tunnel=0", p.TUNNEL_DST)
+    assert kind is GroupType.FAST_FAILOVER
+    assert ips == members(500).split()
+
+
+def test_the_groups_of_all_parts_are_this_programs_own_and_the_first_ones_can_be_read():
+    world = World(LOCAL, SOURCE_NODE, f"mcast_remote ls0 unknown-dst {members(1001)}")
+    ids = [group.id for group in rendering(world.vtep).groups]
+    assert [p.is_ours(id) for id in ids] == [True] * 4
+    assert {p.group_id(p.GroupKind.LOCAL, 5000), p.group_id(p.GroupKind.REMOTE, 5000)} <= set(ids)
