@@ -1,0 +1,187 @@
+"""What cannot be used: it is reported once, in the fault column where there is one, and holds up nothing else."""
+
+import re
+
+import pytest
+
+from apps.lab import Host, Lab, Node, Peer
+from apps.lab.database import listed
+from tests.system import support
+
+VNI = 5000
+
+
+@pytest.fixture(scope="module")
+def peer(lab: Lab) -> Peer:
+    """The member of unknown-dst."""
+    return lab.peer("peer", "10.2.2.9/24")
+
+
+@pytest.fixture(scope="module")
+def node(lab: Lab, peer: Peer) -> Node:
+    """A VTEP with a logical switch; without statistics, which would write to the same rows now and then."""
+    made = lab.node("node", "10.2.2.1/24")
+    support.set_up(made, "--vtep-statistics-interval=0")
+    support.add_logical_switch(made, "ls0", VNI, peer.ip_address)
+    return made
+
+
+@pytest.fixture(scope="module")
+def hosts(node: Node) -> list[Host]:
+    """Two hosts in ls0."""
+    hosts = [node.add_port(port) for port in ("p0", "p1")]
+    support.bind(node, "ls0", "p0", "p1")
+    return hosts
+
+
+def warnings(node: Node, pattern: str) -> list[str]:
+    """The lines of the log that match."""
+    return [line for line in node.app.log().splitlines() if re.search(pattern, line)]
+
+
+def port_faults(node: Node, port: str) -> list[str]:
+    """The port_fault_status of a port's row."""
+    (row,) = (row for row in node.rows("Physical_Port") if row["name"] == port)
+    return listed(row["port_fault_status"])
+
+
+def switch_faults(node: Node) -> list[str]:
+    """The switch_fault_status of br0's row."""
+    (row,) = node.rows("Physical_Switch")
+    return listed(row["switch_fault_status"])
+
+
+def restart_ovsdb(node: Node) -> None:
+    """Kill ovsdb-server and start it again, and wait until the program has noticed."""
+    before = len(node.app.log())
+    node.ovsdb_server.kill()
+    node.start_ovsdb()
+    node.wait_until(lambda: "hardware_vtep: connected" in node.app.log()[before:], what="hardware_vtep to be back")
+
+
+@pytest.mark.parametrize("wrong", ["fd00::1", "10.2.2.300", "here", "10.2.2"])
+def test_a_tunnel_ip_that_is_no_ipv4_address_is_reported_once_and_the_others_are_used(
+    node: Node, hosts: list[Host], peer: Peer, wrong: str
+) -> None:
+    node.vtep_ctl("set", "Physical_Switch", "br0", f'tunnel_ips="{wrong}","10.2.2.1"')
+    pattern = rf"Physical_Switch br0: tunnel_ips has '{wrong}', must be an IPv4 address"
+    node.app.wait_log(pattern)
+    support.reach(hosts[0], hosts[1], peer)
+    assert "vtep-0a020201" in node.vsctl("list-ports", "br0")
+
+    node.vsctl("add-port", "br0", "p7", "--", "set", "Interface", "p7", "type=internal")
+    node.wait_until(lambda: "p7" in support.physical_ports(node), what="a change of the same row")
+    node.del_port("p7")
+    node.wait_until(lambda: "p7" not in support.physical_ports(node), what="another change of it")
+    assert len(warnings(node, pattern)) == 1
+
+    node.vtep_ctl("set", "Physical_Switch", "br0", "tunnel_ips=10.2.2.1")
+    support.reach(hosts[0], hosts[1], peer)
+
+
+@pytest.mark.parametrize(
+    ("row", "warning"),
+    [
+        ("add-ucast-remote ls0 02:00:00:00:99 10.2.2.8", r"^Ucast_Macs_Remote .*: MAC has '02:00:00:00:99', must be"),
+        (
+            "add-ucast-remote ls0 03:00:00:00:00:99 10.2.2.8",
+            r"^Ucast_Macs_Remote .*: MAC has '03:.*', must be a unicast",
+        ),
+        ("add-ucast-remote ls0 02:00:00:00:00:99 fd00::8", r"^Ucast_Macs_Remote .*: dst_ip .* has 'fd00::8', must be"),
+        (
+            "add-mcast-remote ls0 02:00:00:00:00:98 10.2.2.8",
+            r"^Mcast_Macs_Remote .*: MAC has '02:.*', must be a multicast",
+        ),
+        ("add-mcast-remote ls0 unknown-dst fd00::7", r"^Mcast_Macs_Remote .*: dst_ip .* has 'fd00::7', must be"),
+    ],
+)
+def test_a_malformed_row_is_reported_once_with_column_and_value_and_the_others_are_used(
+    node: Node, hosts: list[Host], peer: Peer, row: str, warning: str
+) -> None:
+    station = "02:00:00:00:aa:01"
+    node.vtep_ctl(*row.split(), "--", "add-ucast-remote", "ls0", station, peer.ip_address)
+    node.app.wait_log(warning)
+    node.wait_until(lambda: station in support.table_flows(node, "unicast"), what="the flow of a good row")
+    frame = support.new_frame(hosts[0].mac, station)
+    with peer.capture() as arriving:
+        hosts[0].send(frame)
+        arriving.wait(lambda outer: support.inner(outer) == frame)
+    support.reach(hosts[0], hosts[1], peer)
+    assert len(warnings(node, warning)) == 1
+    command, *where = row.replace("add-", "del-").split()[: 4 if "mcast" in row else 3]
+    node.vtep_ctl(command, *where, "--", "del-ucast-remote", "ls0", station)
+    node.wait_until(lambda: station not in support.table_flows(node, "unicast"), what="the row to be gone")
+
+
+def bind_4095(node: Node, port: str) -> None:
+    """What vtep-ctl refuses and the server does not."""
+    (switch,) = (row["_uuid"] for row in node.rows("Logical_Switch") if row["name"] == "ls0")
+    mutation = ["vlan_bindings", "insert", ["map", [[4095, ["uuid", switch]]]]]
+    node.transact({"op": "mutate", "table": "Physical_Port", "where": [["name", "==", port]], "mutations": [mutation]})
+
+
+def test_vlan_4095_is_a_fault_of_its_port_whose_other_bindings_work(node: Node, hosts: list[Host], peer: Peer) -> None:
+    warning = r"br0: Physical_Port p1: vlan_bindings: 4095 is not a VLAN id"
+    bind_4095(node, "p1")
+    node.wait_until(lambda: port_faults(node, "p1") == ["invalid_vlan_map"], what="the fault")
+    assert port_faults(node, "p0") == []
+    assert switch_faults(node) == []
+    assert len(warnings(node, warning)) == 1
+    support.reach(hosts[0], hosts[1], peer)
+    support.reach(hosts[1], hosts[0], peer)
+    support.bind(node, "ls0", "p1", vlan=7)
+    frame = support.new_frame(hosts[0].mac)
+    with hosts[1].capture() as arriving:
+        hosts[0].send(frame)
+        arriving.wait(lambda each: each == frame.tagged(7))
+    node.vtep_ctl("unbind-ls", "br0", "p1", "7")
+
+    restart_ovsdb(node)
+    node.wait_until(lambda: port_faults(node, "p1") == ["invalid_vlan_map"], what="the fault again")
+
+    mutation = ["vlan_bindings", "delete", ["set", [4095]]]
+    node.transact({"op": "mutate", "table": "Physical_Port", "where": [["name", "==", "p1"]], "mutations": [mutation]})
+    node.wait_until(lambda: port_faults(node, "p1") == [], what="no fault")
+    assert len(warnings(node, warning)) == 1
+    support.reach(hosts[1], hosts[0], peer)
+
+
+def test_of_two_logical_switches_with_one_tunnel_key_one_keeps_it_and_the_switch_has_a_fault(
+    node: Node, hosts: list[Host], peer: Peer
+) -> None:
+    warning = rf"br0: Logical_Switch ls1 has tunnel_key {VNI}, which is ls0's already: local switching only"
+    more = [node.add_port(port) for port in ("q0", "q1")]
+    support.add_logical_switch(node, "ls1", VNI, peer.ip_address)
+    support.bind(node, "ls1", "q0", "q1")
+    node.wait_until(lambda: switch_faults(node) == ["unspecified_fault"], what="the fault")
+    assert port_faults(node, "q0") == []
+    node.app.wait_log(warning)
+    assert len(warnings(node, warning)) == 1
+
+    with hosts[1].capture() as elsewhere, peer.capture() as tunnelled:
+        support.reach(more[0], more[1])
+        support.reach(hosts[0], hosts[1], peer)
+        inside = [support.inner(frame) for frame in tunnelled.frames]
+        assert more[0].mac not in {frame.src for frame in [*inside, *elsewhere.frames] if frame}
+    frame = support.new_frame(peer.mac)
+    with more[0].capture() as elsewhere, hosts[0].capture() as arriving:
+        peer.send_vxlan(frame, VNI, to=node.underlay_ip)
+        arriving.wait(lambda each: each == frame)
+        support.reach(more[1], more[0])
+        assert frame not in elsewhere.frames
+
+    restart_ovsdb(node)
+    node.wait_until(lambda: switch_faults(node) == ["unspecified_fault"], what="the fault again")
+
+    node.vtep_ctl("set", "Logical_Switch", "ls1", f"tunnel_key={VNI + 1}")
+    node.wait_until(lambda: switch_faults(node) == [], what="no fault")
+    node.wait_until(lambda: support.reaches(more[0], more[1], peer), what="ls1's tunnels")
+    assert len(warnings(node, warning)) == 1
+
+
+def test_a_tunnel_key_that_is_no_vni_is_reported_and_the_logical_switch_works_locally(node: Node) -> None:
+    hosts = [node.add_port(port) for port in ("r0", "r1")]
+    support.add_logical_switch(node, "ls2", 1 << 24)
+    support.bind(node, "ls2", "r0", "r1")
+    node.app.wait_log(r"^br0: Logical_Switch ls2 has tunnel_key 16777216, which is no VNI \(1 to 16777215\): local")
+    support.reach(hosts[0], hosts[1])
