@@ -144,6 +144,12 @@ def test_nothing_is_sent_to_an_address_of_our_own_or_taken_from_one():
     )
 
 
+def test_a_row_that_binds_a_tunnel_port_is_refused_and_opens_no_way_past_the_tunnel_keys():
+    row = "physical_port vtep-0a020201 0=ls0 10=ls0"
+    assert added(row) == ""
+    assert World(LOCAL, row).vtep.faults() == {"physical_port-vtep-0a020201": frozenset({"invalid_vlan_map"})}
+
+
 def test_a_tunnel_port_that_is_none_of_ours_is_not_used():
     assert added(REMOTE, "port vtep-0a020202 8") == text(REMOTE_FLOWS)
 
