@@ -29,6 +29,6 @@ LEARNED = f"""
     """
 
 
-def entry(world: World, switch: str, place: Place, mac: str) -> tuple[int, int, str]:
+def entry(world: World, switch: str, place: Place, mac: str, note: int = 0) -> tuple[int, int, str, int]:
     """A station as its entry in the learn table names it."""
-    return (*world.ids(switch, place), mac)
+    return (*world.ids(switch, place), mac, note)

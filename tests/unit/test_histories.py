@@ -78,7 +78,10 @@ class History:
     def reconnect(self, kept: bool) -> None:
         """Lose the connection, and meet the switch again with its learn table as it was or empty."""
         learned = [
-            tuple(match.value for match in flow.match if match.field in (p.SWITCH, p.INGRESS_BINDING, p.ETH_SRC))
+            (
+                *(match.value for match in flow.match if match.field in (p.SWITCH, p.INGRESS_BINDING, p.ETH_SRC)),
+                flow.note,
+            )
             for flow in self.follower.switch.flows.values()
             if flow.table is p.LEARN and flow.idle_timeout
         ]

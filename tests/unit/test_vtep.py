@@ -128,7 +128,7 @@ def test_a_row_for_a_port_without_a_name_does_not_catch_the_packet_ins_of_unknow
     nameless = state(BASE, REMOTE, LEARNED).rows | {row.uuid: type(row)(row.uuid, "", row.vlan_bindings)}
     world.vtep.touch(world.database.apply(difference(world.now, type(world.now)(nameless, {}, {}))))
     world.vtep.seen(5000, p.binding_id(77, 0), C)
-    world.vtep.restore([(5000, p.binding_id(77, 0), C)], kept=True)
+    world.vtep.restore([(5000, p.binding_id(77, 0), C, 0)], kept=True)
     assert world.vtep.stations.place(LS0, C) is None
 
 
@@ -237,11 +237,12 @@ def test_a_switch_that_lost_its_flows_gets_its_stations_back(world):
 
 def test_what_a_switch_knows_of_bindings_that_are_no_more_is_left_out():
     world = settled()
-    known = [(5000, p.binding_id(7, 0), A), (5000, p.binding_id(1, 10), A), (4999, p.binding_id(1, 0), A), (0, 0, A)]
+    places = [(5000, p.binding_id(7, 0)), (5000, p.binding_id(1, 10)), (4999, p.binding_id(1, 0)), (0, 0)]
+    known = [(*place, A, 0) for place in places]
     world.vtep.restore(known, kept=True)
     assert world.stations() == {}
     world.vtep.set_ports({**world.vtep.ports, "p0": Port("p0", 1, up=False)})
-    world.vtep.restore([(5000, p.binding_id(1, 0), A)], kept=True)
+    world.vtep.restore([(5000, p.binding_id(1, 0), A, 0)], kept=True)
     assert world.stations() == {}
 
 
@@ -249,6 +250,21 @@ def test_what_is_learned_already_stays_where_it_is(world):
     world.vtep.restore([entry(world, LS0, P1, A), entry(world, LS0, P1, B), entry(world, LS1, P0_TAGGED, A)], kept=True)
     assert world.vtep.stations.place(LS0, A) == P0
     assert world.vtep.news() == {}
+
+
+def test_a_station_that_the_nvc_has_moved_while_nobody_followed_is_not_learned_again_and_one_it_had_before_is():
+    world = settled(f"ucast_remote ls0 {A} 10.2.2.2", f"ucast_remote ls0 {B} 10.2.2.2")
+    before = world.vtep.remote_note(LS0, A)
+    assert before not in (0, p.note_on("10.2.2.3"))
+    world.vtep.restore([entry(world, LS0, P0, A, before), entry(world, LS0, P0, B, p.note_on("10.2.2.3"))], kept=True)
+    assert world.stations() == {(LS0, A): P0}
+
+
+def test_a_station_whose_remote_row_is_gone_or_names_ourselves_is_learned_again_whatever_was_noted():
+    world = settled(f"ucast_remote ls0 {A} 10.2.2.1")
+    note = p.note_on("10.2.2.3")
+    world.vtep.restore([entry(world, LS0, P0, A, note), entry(world, LS0, P0, B, note)], kept=True)
+    assert world.stations() == {(LS0, A): P0, (LS0, B): P0}
 
 
 def test_a_switch_that_knows_more_than_the_limits_allow_is_followed_as_far_as_they_do():

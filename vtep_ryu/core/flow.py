@@ -133,7 +133,8 @@ class Table:
 class Flow:
     """One flow entry. Its identity is (table, priority, match); see key().
 
-    idle_timeout is in seconds, 0 for none; a flow with one reports its own expiry (OFPFF_SEND_FLOW_REM).
+    idle_timeout is in seconds, 0 for none; a flow with one reports its own expiry (OFPFF_SEND_FLOW_REM). note is a
+    number of 32 bits that the switch keeps with the flow.
 
     Raises ValueError where it breaks its table's declaration.
     """
@@ -144,6 +145,7 @@ class Flow:
     actions: tuple[Action, ...] = ()
     goto: Table | None = None
     idle_timeout: int = 0
+    note: int = 0
 
     def __post_init__(self) -> None:
         for match in self.match:

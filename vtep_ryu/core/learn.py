@@ -20,7 +20,7 @@ def always() -> Iterator[Flow]:
     yield Flow(p.LEARN, p.Priority.GENERAL, from_port, (p.TO_CONTROLLER,), goto=p.SUPPRESS)
 
 
-def station(switch: int, binding: int, mac: str, ageing: int) -> Flow:
+def station(switch: int, binding: int, mac: str, ageing: int, note: int = 0) -> Flow:
     """A source that is known at this binding, until it has been silent for ageing seconds (0: for ever)."""
     match = (Match(p.SWITCH, switch), Match(p.FROM_TUNNEL, 0), Match(p.INGRESS_BINDING, binding), Match(p.ETH_SRC, mac))
-    return Flow(p.LEARN, p.Priority.REMOTE, match, goto=p.SUPPRESS, idle_timeout=ageing)
+    return Flow(p.LEARN, p.Priority.REMOTE, match, goto=p.SUPPRESS, idle_timeout=ageing, note=note)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
+from zlib import crc32
 
 from vtep_ryu.core.flow import Field, Flow, Table, ToController
 
@@ -177,16 +178,16 @@ def is_ours(group: int) -> bool:
     return group >> ID_BITS in GroupKind.__members__.values()
 
 
-# A cookie says whose a flow is and in which connection's epoch it was last affirmed.
+# A cookie says whose a flow is, in which connection's epoch it was last affirmed, and what is noted on it.
 OWNER = 0x7674 << 48
 OWNER_MASK = 0xFFFF << 48
 EPOCHS = 1 << 16
 _EPOCH_SHIFT = 32
 
 
-def cookie(epoch: int) -> int:
-    """The cookie of this program's flows in an epoch, 0 to EPOCHS - 1."""
-    return OWNER | epoch << _EPOCH_SHIFT
+def cookie(epoch: int, note: int = 0) -> int:
+    """The cookie of this program's flows in an epoch, 0 to EPOCHS - 1, with a note of 32 bits."""
+    return OWNER | epoch << _EPOCH_SHIFT | note
 
 
 def epoch_of(cookie: int) -> int | None:
@@ -194,6 +195,16 @@ def epoch_of(cookie: int) -> int | None:
     if cookie & OWNER_MASK != OWNER:
         return None
     return cookie >> _EPOCH_SHIFT & EPOCHS - 1
+
+
+def note_of(cookie: int) -> int:
+    """The note in a flow's cookie."""
+    return cookie & (1 << _EPOCH_SHIFT) - 1
+
+
+def note_on(text: str | None) -> int:
+    """A note by which a text is known again, nearly surely; 0 for none."""
+    return 0 if text is None else crc32(text.encode()) or 1
 
 
 def other_epochs(epoch: int) -> tuple[tuple[int, int], ...]:

@@ -74,7 +74,7 @@ def _station(vtep: Vtep, switch: str, mac: str) -> Rendering:
     binding = p.binding_id(vtep.ports[place.port].number, place.vlan)
     return Rendering(
         (
-            learn.station(identity.id, binding, mac, vtep.settings.mac_ageing_time),
+            learn.station(identity.id, binding, mac, vtep.settings.mac_ageing_time, vtep.remote_note(switch, mac)),
             forward.local(identity.id, mac, binding),
         )
     )

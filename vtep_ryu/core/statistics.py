@@ -1,8 +1,8 @@
 """From the counters of flows to the statistics of bindings (Logical_Binding_Stats of vtep(5)).
 
 A binding has one classify flow for each form its frames arrive in, and one egress flow: what those counted is what it
-received and sent. Bytes are those of the Ethernet frame as it arrived at the port, or as it reached the egress table
-(before its VLAN tag is pushed); neither counts the frame check sequence.
+received and sent. Bytes are those of the Ethernet frame, without its frame check sequence, as it arrived at the
+switch: in both directions with the VLAN tag that it came with, and for a frame from a tunnel those of the inner frame.
 """
 
 from __future__ import annotations

@@ -186,14 +186,18 @@ class Vtep:
         self._withdraw(logical_switch, mac, f"silent for {self.settings.mac_ageing_time} s")
         return StationUnit(logical_switch, mac)
 
-    def restore(self, entries: Iterable[tuple[int, int, str]], kept: bool) -> None:
-        """Take in the stations that a switch which has just connected still knows: (switch id, binding id, address).
+    def restore(self, entries: Iterable[tuple[int, int, str, int]], kept: bool) -> None:
+        """Take in the stations that a switch which has just connected still knows.
 
-        kept: it has kept our flows, so that a station which it does not know any more has been silent for too long.
+        entries are (switch id, binding id, address, note). The note is remote_note() of when the station was learned:
+        if the NVC has put it behind another VTEP since, it is there. kept: the switch has kept our flows, so that a
+        station which it does not know any more has been silent for too long.
         """
-        located = ((*self._locate(switch_id, binding), mac) for switch_id, binding, mac in entries)
+        located = ((*self._locate(switch_id, binding), mac, note) for switch_id, binding, mac, note in entries)
         known = {
-            (switch, mac): place for switch, place, mac in located if switch and place and self.ports[place.port].up
+            (switch, mac): place
+            for switch, place, mac, note in located
+            if switch and place and self.ports[place.port].up and self.remote_note(switch, mac) in (0, note)
         }
         before = {
             (switch, mac) for switch in self.bindings.logical_switches() for mac in self.stations.of_switch(switch)
@@ -218,6 +222,7 @@ class Vtep:
             self._touch_tunnels()
             for logical_switch in self.bindings.logical_switches():
                 self._publish_again(logical_switch)
+                self._touch_stations(logical_switch)
 
     def _follow_port(self, uuid: str) -> None:
         row = self.database.physical_port(uuid) if self._row is not None and uuid in self._row.ports else None
@@ -299,12 +304,19 @@ class Vtep:
     def _touch_unit(self, unit: FloodUnit | SourceUnit | RemoteUnit | MulticastUnit) -> None:
         self._touch(unit)
         match unit:
-            case RemoteUnit(switch, mac) if self._is_elsewhere(switch, mac) and self.stations.place(switch, mac):
-                self._withdraw(switch, mac, "the NVC says that it is behind another VTEP")
+            case RemoteUnit(switch, mac) if self.stations.place(switch, mac):
+                if self._is_elsewhere(switch, mac):
+                    self._withdraw(switch, mac, "the NVC says that it is behind another VTEP")
+                self._touch(StationUnit(switch, mac))
 
     def _is_elsewhere(self, logical_switch: str, mac: str) -> bool:
         """Whether the NVC says that an address is behind another VTEP: it may tell us of our own, too."""
         return self.database.remote(logical_switch, mac) not in (None, *self.tunnel_ips)
+
+    def remote_note(self, logical_switch: str, mac: str) -> int:
+        """What the learn flow of a station notes of the other VTEP that the NVC's rows name for it; 0 for none."""
+        elsewhere = self._is_elsewhere(logical_switch, mac)
+        return p.note_on(self.database.remote(logical_switch, mac)) if elsewhere else 0
 
     def _touch_station(self, logical_switch: str, mac: str) -> None:
         self._touch(StationUnit(logical_switch, mac))
@@ -335,8 +347,11 @@ class Vtep:
         self._touch_overlay(logical_switch)
         for place in self.bindings.places(logical_switch):
             self._touch(BindingUnit(place))
-        self.dirty.update(StationUnit(logical_switch, mac) for mac in self.stations.of_switch(logical_switch))
+        self._touch_stations(logical_switch)
         self._publish_again(logical_switch)
+
+    def _touch_stations(self, logical_switch: str) -> None:
+        self.dirty.update(StationUnit(logical_switch, mac) for mac in self.stations.of_switch(logical_switch))
 
     def _publish_again(self, logical_switch: str) -> None:
         self._news.add((logical_switch, UNKNOWN_DST))

@@ -35,7 +35,7 @@ OXM_METADATA = "metadata"
 
 
 def message(datapath: Any, change: Change, cookie: int) -> Any:
-    """The message that makes the change; flows get the cookie."""
+    """The message that makes the change; flows get the cookie, with their note in it."""
     match change:
         case PutFlow(flow):
             return _put_flow(datapath, flow, cookie)
@@ -72,7 +72,7 @@ def _put_flow(datapath: Any, flow: Flow, cookie: int) -> Any:
         instructions.append(parser.OFPInstructionGotoTable(flow.goto.id))
     return parser.OFPFlowMod(
         datapath,
-        cookie=cookie,
+        cookie=cookie | flow.note,
         table_id=flow.table.id,
         command=ofp.OFPFC_ADD,
         idle_timeout=flow.idle_timeout,

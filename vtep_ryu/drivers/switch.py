@@ -45,12 +45,12 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What the learn table of a switch still holds: (switch id, binding id, address) each, and the epochs of its flows.
+    """What the learn table of a switch holds: (switch id, binding id, address, note) each, and its flows' epochs.
 
     No epoch: the table has no flow of this program's.
     """
 
-    entries: tuple[tuple[int, int, str], ...]
+    entries: tuple[tuple[int, int, str, int], ...]
     epochs: frozenset[int]
 
 
@@ -105,7 +105,7 @@ class Switch:
             for flow in reply.body:
                 epochs.add(p.epoch_of(flow.cookie) or 0)
                 if flow.match.get(p.INGRESS_BINDING.oxm):
-                    entries.append(station_of(flow.match))
+                    entries.append((*station_of(flow.match), p.note_of(flow.cookie)))
         return Learned(tuple(entries), frozenset(epochs))
 
     def counters(self, table: Table) -> list[Counted]:
@@ -167,17 +167,23 @@ class Switch:
 
     def _apply(self, steps: Sequence[Step], cookie: int, refused: dict[Unit, str]) -> None:
         while steps := [step for step in steps if step.unit is None or step.unit not in refused]:
-            bundle = self._open_bundle()
-            errors = self._fill_bundle(bundle, steps, cookie)
-            if errors:
-                # The switch would commit what it took and leave a hole where it did not.
-                self._control(bundle, ofp.ONF_BCT_DISCARD_REQUEST)
-                refused.update(errors)
-                continue
+            bundle, answers = self._open_bundle(), hub.Queue()
+            sent: dict[int, Unit | None] = {}
             try:
+                errors = self._fill_bundle(bundle, steps, cookie, sent, answers)
+                if errors:
+                    # The switch would commit what it took and leave a hole where it did not.
+                    self._control(bundle, ofp.ONF_BCT_DISCARD_REQUEST)
+                    refused.update(errors)
+                    continue
                 self._control(bundle, ofp.ONF_BCT_COMMIT_REQUEST)
             except Refused as error:
-                self._apply_apart(steps, cookie, refused, str(error))
+                # It tells of the message that it did not take, then of the bundle.
+                why = str(error) if answers.empty() else _error_text(answers.get())
+                self._apply_apart(steps, cookie, refused, why)
+            finally:
+                for xid in sent:
+                    del self._waiting[xid]
             return
 
     def _apply_apart(self, steps: Sequence[Step], cookie: int, refused: dict[Unit, str], why: str) -> None:
@@ -197,34 +203,33 @@ class Switch:
         self._control(self._next_bundle, ofp.ONF_BCT_OPEN_REQUEST)
         return self._next_bundle
 
-    def _fill_bundle(self, bundle: int, steps: Sequence[Step], cookie: int) -> dict[Unit, str]:
-        """Add the steps to the bundle; return the units whose steps were refused."""
-        answers = hub.Queue()
-        sent: dict[int, Unit | None] = {}
+    def _fill_bundle(
+        self, bundle: int, steps: Sequence[Step], cookie: int, sent: dict[int, Unit | None], answers: Any
+    ) -> dict[Unit, str]:
+        """Add the steps to the bundle; return the units whose steps were refused.
+
+        Errors go to answers, by the transaction ids that sent gets.
+        """
         refused: dict[Unit, str] = {}
-        try:
-            for start in range(0, len(steps), MESSAGES_PER_WRITE):
-                part = steps[start : start + MESSAGES_PER_WRITE]
-                inner = [messages.message(self._datapath, step.change, cookie) for step in part]
-                adds = [parser.ONFBundleAddMsg(self._datapath, bundle, _BUNDLE_FLAGS, each, []) for each in inner]
-                for step, add in zip(part, adds, strict=True):
-                    xid = self._datapath.set_xid(add)
-                    self._waiting[xid] = answers
-                    sent[xid] = step.unit
-                self._send(adds)
-                hub.sleep(0)
-            self._barrier()
-            while not answers.empty():
-                error = answers.get()
-                if error is None:
-                    raise SwitchLost
-                unit = sent[error.xid]
-                if unit is None:
-                    raise SwitchLost(f"the switch refuses a removal: {_error_text(error)}")
-                refused[unit] = _error_text(error)
-        finally:
-            for xid in sent:
-                del self._waiting[xid]
+        for start in range(0, len(steps), MESSAGES_PER_WRITE):
+            part = steps[start : start + MESSAGES_PER_WRITE]
+            inner = [messages.message(self._datapath, step.change, cookie) for step in part]
+            adds = [parser.ONFBundleAddMsg(self._datapath, bundle, _BUNDLE_FLAGS, each, []) for each in inner]
+            for step, add in zip(part, adds, strict=True):
+                xid = self._datapath.set_xid(add)
+                self._waiting[xid] = answers
+                sent[xid] = step.unit
+            self._send(adds)
+            hub.sleep(0)
+        self._barrier()
+        while not answers.empty():
+            error = answers.get()
+            if error is None:
+                raise SwitchLost
+            unit = sent[error.xid]
+            if unit is None:
+                raise SwitchLost(f"the switch refuses a removal: {_error_text(error)}")
+            refused[unit] = _error_text(error)
         return refused
 
     def _control(self, bundle: int, request: int) -> None:
