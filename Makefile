@@ -2,6 +2,8 @@ PYTHON ?= python3
 PACKAGES = ca-certificates ethtool iperf3 iproute2 iputils-ping openvswitch-switch openvswitch-vtep procps python3-venv \
 	tcpdump util-linux
 BIN = .venv/bin
+# A file of tests shares its labs, so it stays in one process.
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 TYPED = vtep_ryu/core vtep_ryu/drivers vtep_ryu/compat.py vtep_ryu/options.py
 
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -24,12 +26,12 @@ lint: venv  ## style, format and types
 	@$(BIN)/mypy $(TYPED)
 
 unit: venv  ## the tests that need no Open vSwitch
-	@$(BIN)/python -m pytest tests/unit
+	@$(PYTEST) tests/unit
 
 test: deps venv  ## everything: style, types, unit and system tests, in namespaces of their own
 	@lint=passed tests=passed; \
 	$(MAKE) --no-print-directory lint || lint=FAILED; \
-	apps/isolate $(BIN)/python -m pytest tests || tests=FAILED; \
+	apps/isolate $(PYTEST) tests || tests=FAILED; \
 	echo "summary: lint $$lint, tests $$tests"; \
 	[ $$lint$$tests = passedpassed ]
 
