@@ -2,9 +2,10 @@
 
 import re
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import count
 
-from apps.lab import Frame, Host, LabError, Node, Tag, Vxlan
+from apps.lab import Frame, Host, Lab, LabError, Node, Tag, Vxlan
 from apps.lab.frames import BROADCAST
 from apps.lab.underlay import Peer
 from vtep_ryu.core.pipeline import BY_NAME
@@ -12,6 +13,21 @@ from vtep_ryu.core.pipeline import BY_NAME
 CONTROLLER = "tcp:127.0.0.1:6653"
 
 _numbers = count(1)
+
+
+@dataclass(frozen=True)
+class ThreePorts:
+    """A machine whose br0 has three ports, each with a host."""
+
+    node: Node
+    p0: Host
+    p1: Host
+    p2: Host
+    lab: Lab
+
+    def stations(self, count: int) -> list[str]:
+        """Addresses that have never been seen."""
+        return [self.lab.new_mac() for _ in range(count)]
 
 
 def set_up(node: Node, *options: str, bridge: str = "br0") -> None:

@@ -2,13 +2,13 @@
 
 import re
 import time
-from dataclasses import dataclass
 
 import pytest
 
-from apps.lab import Frame, Host, Lab, Node
+from apps.lab import Frame, Lab, Node
 from apps.lab.frames import BROADCAST
 from tests.system.support import (
+    ThreePorts,
     add_logical_switch,
     bind,
     identities,
@@ -28,19 +28,8 @@ SWITCH_LIMIT = 6
 LIMITS = (f"--vtep-port-mac-limit={PORT_LIMIT}", f"--vtep-switch-mac-limit={SWITCH_LIMIT}")
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(ThreePorts):
     """p0, p1 and p2 are in ls0."""
-
-    node: Node
-    p0: Host
-    p1: Host
-    p2: Host
-    lab: Lab
-
-    def stations(self, count: int) -> list[str]:
-        """Addresses that have never been seen."""
-        return [self.lab.new_mac() for _ in range(count)]
 
     def warnings(self, what: str) -> int:
         """How many lines of the log say that something is full."""

@@ -2,14 +2,14 @@
 
 import signal
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from apps.lab import Frame, Host, Lab, Node
+from apps.lab import Frame, Lab, Node
 from apps.lab.frames import BROADCAST
 from tests.system.support import (
+    ThreePorts,
     add_logical_switch,
     bind,
     identities,
@@ -24,29 +24,15 @@ OURS = "10.2.2.1"
 LOCAL = ("Ucast_Macs_Local", "Mcast_Macs_Local")
 
 
-@dataclass(frozen=True)
-class Site:
-    """p0 and p1 are in ls0."""
-
-    node: Node
-    p0: Host
-    p1: Host
-    p2: Host
-    lab: Lab
-
-    def stations(self, count: int) -> list[str]:
-        """Addresses that have never been seen."""
-        return [self.lab.new_mac() for _ in range(count)]
-
-
 @pytest.fixture(scope="module")
-def site(lab: Lab) -> Site:
+def site(lab: Lab) -> ThreePorts:
+    """p0 and p1 are in ls0."""
     node = lab.node("a", f"{OURS}/24")
     hosts = [node.add_port(f"p{number}") for number in range(3)]
     set_up(node, "--verbose")
     add_logical_switch(node, "ls0", 5000)
     bind(node, "ls0", "p0", "p1")
-    return Site(node, *hosts, lab)
+    return ThreePorts(node, *hosts, lab)
 
 
 def unknown_dst(node: Node) -> dict[str, tuple[str, ...]]:
@@ -70,7 +56,7 @@ def in_switch(uuid: str) -> list[Any]:
     return ["logical_switch", "==", ["uuid", uuid]]
 
 
-def test_every_logical_switch_that_is_bound_here_has_unknown_dst_and_no_other(site: Site) -> None:
+def test_every_logical_switch_that_is_bound_here_has_unknown_dst_and_no_other(site: ThreePorts) -> None:
     node = site.node
     node.vtep_ctl("add-ls", "bare", "--", "add-ls", "keyed", "--", "set", "Logical_Switch", "keyed", "tunnel_key=77")
     node.vtep_ctl("add-ls", "keyless")
@@ -96,7 +82,7 @@ def port_flows(node: Node, port: str) -> str:
     return "\n".join(line for line in table_flows(node, "classify").splitlines() if match in line)
 
 
-def test_a_logical_switch_can_be_deleted_right_after_its_last_binding_went(site: Site) -> None:
+def test_a_logical_switch_can_be_deleted_right_after_its_last_binding_went(site: ThreePorts) -> None:
     node = site.node
     for number in range(20):
         name, stations = f"short{number}", site.stations(3)
@@ -121,7 +107,7 @@ def delete_switch(node: Node, name: str) -> None:
 
 @pytest.mark.parametrize("thorough", [False, True], ids=["bindings and remote rows", "local rows too"])
 def test_a_controller_that_removes_all_of_a_logical_switch_in_one_transaction_succeeds(
-    site: Site, thorough: bool
+    site: ThreePorts, thorough: bool
 ) -> None:
     node = site.node
     tables = ("Ucast_Macs_Remote", "Mcast_Macs_Remote", *(LOCAL if thorough else ()))
@@ -148,7 +134,7 @@ def test_a_controller_that_removes_all_of_a_logical_switch_in_one_transaction_su
     assert "ending the program" not in node.app.log()
 
 
-def test_what_others_do_to_our_rows_is_put_right(site: Site) -> None:
+def test_what_others_do_to_our_rows_is_put_right(site: ThreePorts) -> None:
     node, (station, invented) = site.node, site.stations(2)
     teach(node, site.p0, station)
     node.vtep_ctl("clear-local-macs", "ls0")
@@ -169,7 +155,7 @@ def insert_ucast(mac: str, switch: str, locator: str) -> dict[str, Any]:
     return {"op": "insert", "table": "Ucast_Macs_Local", "row": row}
 
 
-def test_rows_of_another_physical_switch_of_the_database_are_left_alone(site: Site) -> None:
+def test_rows_of_another_physical_switch_of_the_database_are_left_alone(site: ThreePorts) -> None:
     node, (shared, theirs) = site.node, site.stations(2)
     node.vtep_ctl("add-ps", "elsewhere", "--", "set", "Physical_Switch", "elsewhere", "tunnel_ips=10.2.2.7,10.2.2.8")
     node.vtep_ctl("add-ls", "ls9", "--", "add-ucast-local", "ls0", theirs, "10.2.2.7")
@@ -196,7 +182,7 @@ def locators(node: Node, mac: str) -> set[str]:
     return {ips[row["locator"]] for row in node.rows("Ucast_Macs_Local") if row["MAC"] == mac}
 
 
-def test_local_rows_follow_the_tunnel_ip(site: Site) -> None:
+def test_local_rows_follow_the_tunnel_ip(site: ThreePorts) -> None:
     node, stations = site.node, site.stations(3)
     teach(node, site.p0, *stations)
 
@@ -217,7 +203,9 @@ def test_local_rows_follow_the_tunnel_ip(site: Site) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
-def test_rows_outlive_the_database_server_and_are_followed_up_when_it_is_back(site: Site, how: signal.Signals) -> None:
+def test_rows_outlive_the_database_server_and_are_followed_up_when_it_is_back(
+    site: ThreePorts, how: signal.Signals
+) -> None:
     """Open vSwitch does nothing at all while its database is down."""
     node, (stays, goes, comes) = site.node, site.stations(3)
     teach(node, site.p0, stays)
@@ -235,7 +223,7 @@ def test_rows_outlive_the_database_server_and_are_followed_up_when_it_is_back(si
 
 
 def test_two_thousand_addresses_learned_while_the_database_does_not_answer_are_published_when_it_does(
-    site: Site,
+    site: ThreePorts,
 ) -> None:
     """Their transactions are larger than a socket's buffer."""
     node = site.node

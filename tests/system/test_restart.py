@@ -13,6 +13,7 @@ import pytest
 from apps.lab import Host, KernelVtep, Lab, Node
 from tests.system.nvc import arrivals, is_payload
 from tests.system.support import (
+    ThreePorts,
     add_logical_switch,
     bind,
     flows,
@@ -48,20 +49,11 @@ HAND_MADE = (
 
 
 @dataclass(frozen=True)
-class Site:
+class Site(ThreePorts):
     """p0 and p1 are in ls0, and so is the far host, behind a VTEP of the Linux kernel; p2 is not bound."""
 
-    node: Node
-    p0: Host
-    p1: Host
-    p2: Host
     kernel: KernelVtep
     far: Host
-    lab: Lab
-
-    def stations(self, count: int) -> list[str]:
-        """Addresses that have never been seen."""
-        return [self.lab.new_mac() for _ in range(count)]
 
     @contextmanager
     def down(self, how: signal.Signals = signal.SIGTERM) -> Iterator[None]:
@@ -94,7 +86,7 @@ def site(lab: Lab) -> Site:
         node.ofctl("add-group", "br0", "group_id=7,type=all,bucket=drop") if "group:7" in flow else None
         node.ofctl("add-flow", "br0", flow)
     assert hosts[0].ping(far) == 3
-    return Site(node, *hosts, kernel, far, lab)
+    return Site(node, *hosts, lab, kernel, far)
 
 
 def hand_made(node: Node) -> list[str]:
