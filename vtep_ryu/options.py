@@ -82,17 +82,17 @@ class _Remotes:
         remotes = tuple(item.strip() for item in items if item.strip())
         for remote in remotes:
             if not is_remote(remote):
-                _refuse(self.name, remote, "unix:PATH, tcp:IP:PORT or ssl:IP:PORT, an IPv6 address as [IP]")
+                _refuse(self.name, remote, "unix:PATH or tcp:IP:PORT, an IPv6 address as [IP]")
         return remotes
 
 
 def is_remote(remote: str) -> bool:
-    """Whether this is an active OVSDB connection method as in ovsdb(7), with an address and a port spelled out."""
+    """Whether this is an active OVSDB connection method of ovsdb(7) without TLS, address and port spelled out."""
     scheme, _, rest = remote.partition(":")
     if scheme == "unix":
         return bool(rest)
     host, _, port = rest.rpartition(":")
-    if scheme not in ("tcp", "ssl") or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if scheme != "tcp" or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         return False
     try:
         if host.startswith("[") and host.endswith("]"):
@@ -118,7 +118,7 @@ def _number(name: str, default: int, low: int, high: int, text: str) -> cfg.Opt:
 
 def _remotes(name: str, database: str) -> cfg.Opt:
     text = (
-        f"Where the {database} database is: unix:PATH, tcp:IP:PORT or ssl:IP:PORT; more than one, separated by commas, "
+        f"Where the {database} database is: unix:PATH or tcp:IP:PORT; more than one, separated by commas, "
         "are the members of a cluster. Default: db.sock in $OVS_RUNDIR, else in the first of "
         f"{', '.join(RUN_DIRECTORIES)} that has one."
     )

@@ -59,7 +59,7 @@ def test_a_config_file_sets_every_option(config_file):
     assert load(
         config_file(
             """[vtep]
-            hardware_vtep_remotes = tcp:10.0.0.1:6640, ssl:[fd00::1]:6641 ,unix:/a b/db.sock
+            hardware_vtep_remotes = tcp:10.0.0.1:6640, tcp:[fd00::1]:6641 ,unix:/a b/db.sock
             open_vswitch_remotes = unix:/other.sock
             mac_ageing_time = 0
             port_mac_limit = 10
@@ -72,7 +72,7 @@ def test_a_config_file_sets_every_option(config_file):
             """.replace("\n            ", "\n")
         )
     ) == options.Options(
-        hardware_vtep_remotes=("tcp:10.0.0.1:6640", "ssl:[fd00::1]:6641", "unix:/a b/db.sock"),
+        hardware_vtep_remotes=("tcp:10.0.0.1:6640", "tcp:[fd00::1]:6641", "unix:/a b/db.sock"),
         open_vswitch_remotes=("unix:/other.sock",),
         mac_ageing_time=0,
         port_mac_limit=10,
@@ -117,7 +117,7 @@ def test_options_registered_after_the_command_line_was_parsed_come_from_the_conf
         ("log_level = loud", "[vtep] log_level is 'loud', must be one of debug, info, warning, error"),
         (
             "open_vswitch_remotes = unix:/db.sock, http:1.2.3.4:80",
-            "[vtep] open_vswitch_remotes is 'http:1.2.3.4:80', must be unix:PATH, tcp:IP:PORT or ssl:IP:PORT",
+            "[vtep] open_vswitch_remotes is 'http:1.2.3.4:80', must be unix:PATH or tcp:IP:PORT",
         ),
         ("mac_aging_time = 10", "[vtep] mac_aging_time in "),
         ("mac-ageing-time = 10", "[vtep] mac-ageing-time in "),
@@ -162,7 +162,8 @@ def test_sections_of_other_applications_are_left_alone(config_file):
     [
         ("unix:/run/openvswitch/db.sock", True),
         ("tcp:127.0.0.1:6640", True),
-        ("ssl:[::1]:6640", True),
+        ("tcp:[::1]:6640", True),
+        ("ssl:[::1]:6640", False),
         ("unix:", False),
         ("tcp:127.0.0.1", False),
         ("tcp:127.0.0.1:", False),
@@ -240,8 +241,8 @@ def test_help_names_unit_or_form_and_default_of_every_option():
         (
             "--vtep-hardware-vtep-remotes=/db.sock",
             (
-                "ryu-manager: error: [vtep] hardware_vtep_remotes is '/db.sock', must be unix:PATH, tcp:IP:PORT or "
-                "ssl:IP:PORT, an IPv6 address as [IP]"
+                "ryu-manager: error: [vtep] hardware_vtep_remotes is '/db.sock', must be unix:PATH or tcp:IP:PORT, "
+                "an IPv6 address as [IP]"
             ),
         ),
         (
