@@ -9,6 +9,7 @@ import contextlib
 import io
 import ipaddress
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -259,6 +260,19 @@ class _OneLineErrors(cfg.ConfigOpts):
             _exit(written.getvalue().rstrip().rpartition("\n")[2])
         sys.stderr.write(written.getvalue())
         load(self)
+
+
+def check_listener(conf: cfg.ConfigOpts) -> None:
+    """See whether the OpenFlow port can be listened on; if not, one line on stderr and SystemExit(1).
+
+    Ryu would log a traceback and go on without switches.
+    """
+    host, port = conf.ofp_listen_host, conf.ofp_tcp_listen_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        _exit(f"cannot listen on {host}:{port} for OpenFlow: {os.strerror(error.errno or 0)}")
 
 
 def _exit(message: str) -> NoReturn:

@@ -1,6 +1,7 @@
 """The four steps, where the databases are looked for, where OpenFlow is listened for, and what a wrong option does."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,3 +160,14 @@ def test_an_unknown_option_in_a_configuration_file_is_one_clear_line_and_exit_st
     assert stopped.app.wait() == 1
     (line,) = stopped.app.log().splitlines()
     assert line.startswith(f"ryu-manager: error: [vtep] mac_aging_time in {path} is no option, must be one of ")
+
+
+def test_a_second_program_on_the_same_port_says_so_in_one_line_and_ends_with_exit_status_1(stopped: Node) -> None:
+    stopped.start_app()
+    second = stopped.popen(*stopped.app.command(), stderr=subprocess.PIPE)
+    _, errors = second.communicate(timeout=20)
+    assert second.returncode == 1
+    complaints = [line for line in errors.splitlines() if "app vtep" not in line and "app ryu" not in line]
+    assert complaints == ["ryu-manager: error: cannot listen on 127.0.0.1:6653 for OpenFlow: Address already in use"]
+    assert stopped.app.running
+    stopped.app.stop()

@@ -76,6 +76,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         chosen = options.load(cfg.CONF)
+        options.check_listener(cfg.CONF)
         set_format(logging.getLogger().handlers)
         logging.getLogger("vtep_ryu").setLevel(chosen.log_level.upper())
         logging.getLogger("ryu.base.app_manager").setLevel(logging.INFO)  # Else --verbose has a line for every message.
