@@ -161,6 +161,18 @@ def test_a_start_that_is_killed_on_the_way_does_no_harm(site: Site, moment: str)
     assert flows(node) == entries
 
 
+def test_the_epoch_of_a_start_is_in_the_learn_table_before_the_flows_of_any_row(site: Site) -> None:
+    """A start that ends half-way would leave flows of an epoch that the next start takes for its own."""
+    teach(site.node, site.p0, *site.stations(3))
+    with site.down():
+        pass
+    first, second, *_ = site.node.app.log().split("units rendered")
+    put = re.findall(r"^br0: \+ (\w+ \d+): (.*)$", first, re.MULTILINE)
+    assert ("learn 0", "any -> goto suppress") in put
+    assert not [match for _, match in put if "switch=" in match or "in_port=" in match]
+    assert "in_port=" in second
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
 def test_a_switch_that_was_restarted_gets_everything_again(site: Site, how: signal.Signals) -> None:
     node, stations = site.node, site.stations(3)

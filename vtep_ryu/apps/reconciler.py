@@ -13,7 +13,7 @@ from vtep_ryu.core.model import Port
 from vtep_ryu.core.plan import plan
 from vtep_ryu.core.render import every_unit, render
 from vtep_ryu.core.statistics import BindingStats, count
-from vtep_ryu.core.units import Unit
+from vtep_ryu.core.units import AlwaysUnit, Unit
 from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost
 
@@ -117,6 +117,9 @@ class Reconciler:
         self.ready = True
         self._epoch = (max(learned.epochs, default=0) + 1) % p.EPOCHS
         self._publish(vtep.all_news(), True)
+        # The epoch shows in the learn table before anything else has it: if we end half-way, the next one is a new one.
+        vtep.dirty = {AlwaysUnit()}
+        self._reconcile()
         vtep.dirty = every_unit(vtep)
         self._reconcile()
         switch.forget_other_epochs(self._epoch)
