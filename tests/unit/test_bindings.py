@@ -73,8 +73,8 @@ def test_a_place_that_two_rows_bind_is_the_lowest_uuids_and_the_other_row_is_fau
     bindings = bound(row("b", "p0", v0="ls1", v10="ls0"), row("a", "p0", v0="ls0", v10="ls0"))
     assert bindings.logical_switch(Place("p0", 0)) == "ls0"
     assert bindings.row(Place("p0", 0)) == "a"
-    assert bindings.faults("a") == ()
-    [fault] = bindings.faults("b")
+    assert bindings.refusals("a") == []
+    [fault] = bindings.refusals("b")
     assert "VLAN 0" in fault
 
 
@@ -82,29 +82,29 @@ def test_a_place_passes_on_when_the_row_that_had_it_goes_or_lets_it_go():
     bindings = bound(row("a", "p0", v0="ls0", v10="ls0"), row("b", "p0", v0="ls1", v10="ls1"))
     assert bindings.update("a", row("a", "p0", v10="ls0")) == {Place("p0", 0): ("ls0", "ls1")}
     assert bindings.update("a", None) == {Place("p0", 10): ("ls0", "ls1")}
-    assert bindings.faults("b") == ()
+    assert bindings.refusals("b") == []
     assert bindings.row(Place("p0", 0)) == "b"
 
 
 def test_a_vlan_above_4094_is_refused_and_the_rest_of_the_row_holds():
     bindings = bound(row("a", "p0", v4094="ls0", v4095="ls0"))
     assert bindings.places("ls0") == [Place("p0", 4094)]
-    [fault] = bindings.faults("a")
+    [fault] = bindings.refusals("a")
     assert "4095" in fault
     bindings.update("a", row("a", "p0", v4094="ls0"))
-    assert bindings.faults("a") == ()
+    assert bindings.refusals("a") == []
 
 
 def test_a_tunnel_port_cannot_be_bound_and_a_port_with_a_longer_name_can():
     bindings = bound(row("a", "vtep-0a020201", v0="ls0"), row("b", "vtep-0a0202011", v0="ls0"))
     assert bindings.places("ls0") == [Place("vtep-0a0202011", 0)]
-    [fault] = bindings.faults("a")
+    [fault] = bindings.refusals("a")
     assert "vtep-0a020201" in fault
-    assert bindings.faults("b") == ()
+    assert bindings.refusals("b") == []
 
 
-def test_a_row_that_is_not_there_has_no_faults():
-    assert Bindings().faults("a") == ()
+def test_a_row_that_is_not_there_is_refused_nothing():
+    assert Bindings().refusals("a") == []
 
 
 ROWS = st.builds(
@@ -132,4 +132,4 @@ def test_bindings_depend_on_the_rows_alone_and_every_change_is_told(steps):
         assert bindings.logical_switch(place) == switch
         assert (place in bindings.on_port(place.port)) == (switch is not None)
         assert bindings.row(place) == fresh.row(place)
-    assert [bindings.faults(uuid) for uuid in "abc"] == [fresh.faults(uuid) for uuid in "abc"]
+    assert [bindings.refusals(uuid) for uuid in "abc"] == [fresh.refusals(uuid) for uuid in "abc"]

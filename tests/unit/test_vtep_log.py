@@ -135,6 +135,18 @@ def test_a_vlan_that_is_refused_is_a_warning_with_row_and_reason_once(world, log
     assert log() == ["br0: p1 VLAN 10 is bound to ls0"]
 
 
+def test_a_warning_is_not_repeated_for_another_one_of_its_row_but_when_it_was_mended_meanwhile(world, log):
+    line = "WARNING br0: Physical_Port p1: vlan_bindings: {} is not a VLAN id (0 for untagged, or 1 to 4094); refused"
+    update(world, "physical_port p1 0=ls0 4095=ls0")
+    assert log() == [line.format(4095)]
+    update(world, "physical_port p1 0=ls0 4095=ls0 4096=ls0")
+    assert log() == [line.format(4096)]
+    update(world, "physical_port p1 0=ls0 4096=ls0")
+    assert log() == []
+    update(world, "physical_port p1 0=ls0 4095=ls0 4096=ls0")
+    assert log() == [line.format(4095)]
+
+
 def test_ports_that_come_go_and_change_are_named_with_what_was_learned_there(world, log):
     world.vtep.set_ports({"p0": Port("p0", 1, False), "p1": Port("p1", 5, True), "p2": Port("p2", 2, False)})
     assert log() == [

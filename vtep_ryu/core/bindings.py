@@ -8,14 +8,12 @@ from collections.abc import Iterable
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.model import PhysicalPort, Place
 
-INVALID_VLAN_MAP = "invalid_vlan_map"
-
 
 class Bindings:
     """The bindings of one physical switch.
 
     A place that two Physical_Port rows of one name bind to different logical switches goes to the row with the lowest
-    UUID. VLANs above 4094 are no VLANs, and tunnel ports are not bound. All this is reported by faults().
+    UUID. VLANs above 4094 are no VLANs, and tunnel ports are not bound. All this is reported by refusals().
     """
 
     def __init__(self) -> None:
@@ -58,10 +56,10 @@ class Bindings:
         """The Physical_Port row with this UUID, if it is the physical switch's."""
         return self._rows.get(uuid)
 
-    def faults(self, uuid: str) -> tuple[str, ...]:
-        """What is wrong with a Physical_Port row's vlan_bindings, in words; empty where all of them hold."""
+    def refusals(self, uuid: str) -> list[str]:
+        """Why bindings of a Physical_Port row do not hold, in words; empty where all of them do."""
         row = self._rows.get(uuid)
-        return () if row is None else tuple(self._complaints(row))
+        return [] if row is None else list(self._refusals(row))
 
     def update(self, uuid: str, row: PhysicalPort | None) -> dict[Place, tuple[str | None, str | None]]:
         """Take in a Physical_Port row, or that it is gone.
@@ -101,12 +99,12 @@ class Bindings:
             self._places[becomes].add(place)
             self._on_port[place.port].add(place)
 
-    def _complaints(self, row: PhysicalPort) -> Iterable[str]:
+    def _refusals(self, row: PhysicalPort) -> Iterable[str]:
         for vlan, logical_switch in row.vlan_bindings:
             if (why := _unbindable(row.name, vlan)) is not None:
-                yield f"vlan_bindings: {why}"
+                yield why
             elif self._bound[Place(row.name, vlan)] != logical_switch:
-                yield f"vlan_bindings: VLAN {vlan} is bound to another logical switch by another row of this name"
+                yield f"VLAN {vlan} is bound to another logical switch by another row of this name"
 
 
 def _requested(row: PhysicalPort | None) -> dict[Place, str]:

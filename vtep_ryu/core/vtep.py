@@ -10,8 +10,9 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.bindings import INVALID_VLAN_MAP, Bindings
+from vtep_ryu.core.bindings import Bindings
 from vtep_ryu.core.database import Database
+from vtep_ryu.core.faults import PortFaults
 from vtep_ryu.core.identity import Identities, Numbers
 from vtep_ryu.core.learning import Outcome, Stations
 from vtep_ryu.core.model import UNKNOWN_DST, PhysicalSwitch, Place, Port, Settings
@@ -54,7 +55,7 @@ class Vtep:
         self._news: set[tuple[str, str]] = set()
         self._names: dict[int, str] = {}
         self._full: set[str] = set()
-        self._complaints: dict[str, tuple[str, ...]] = {}
+        self._port_faults = PortFaults(name, self.bindings)
         self._announced: dict[str, str] = {}
         self._titles: dict[str, str] = {}
         self.touch({PhysicalSwitchTouched(name)})
@@ -89,8 +90,7 @@ class Vtep:
 
     def faults(self) -> dict[str, frozenset[str]]:
         """What the fault columns have to say: of the Physical_Switch row and of Physical_Port rows, by UUID."""
-        refused = (row.uuid for row in self.bindings.rows() if self._complaints.get(row.uuid))
-        faults = {uuid: frozenset({INVALID_VLAN_MAP}) for uuid in refused}
+        faults = self._port_faults.keywords()
         if self._row is not None and self.identities.clashes():
             faults[self._row.uuid] = frozenset({UNSPECIFIED_FAULT})
         return faults
@@ -230,7 +230,7 @@ class Vtep:
         for place, (was, becomes) in self.bindings.update(uuid, row).items():
             self._rebound(place, was, becomes)
         for other in {uuid} | {peer.uuid for peer in self.bindings.rows() if peer.name in names}:
-            self._complain(other)
+            self._port_faults.look(other)
 
     def _rebound(self, place: Place, was: str | None, becomes: str | None) -> None:
         for logical_switch, mac, at in self.stations.on_port(place.port):
@@ -246,18 +246,6 @@ class Vtep:
             LOG.info("%s: %s is bound to %s", self.name, place, self._title(becomes))
             if self.identities.of(becomes) is None:
                 self._identify(becomes)
-
-    def _complain(self, uuid: str) -> None:
-        faults = self.bindings.faults(uuid)
-        if faults == self._complaints.get(uuid, ()):
-            return
-        self._complaints[uuid] = faults
-        if not faults:
-            del self._complaints[uuid]
-        for row in self.bindings.rows():
-            if row.uuid == uuid:
-                for fault in faults:
-                    LOG.warning("%s: Physical_Port %s: %s; refused", self.name, row.name, fault)
 
     def _identify(self, logical_switch: str) -> None:
         bound = self.bindings.is_bound(logical_switch)
