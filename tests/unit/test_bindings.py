@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtep_ryu.core.bindings import Bindings
-from vtep_ryu.core.model import PhysicalPort, Place
+from vtep_ryu.core.model import Bridge, PhysicalPort, Place
 
 
 def row(uuid, name, **vlans):
@@ -101,6 +101,41 @@ def test_a_tunnel_port_cannot_be_bound_and_a_port_with_a_longer_name_can():
     [fault] = bindings.refusals("a")
     assert "vtep-0a020201" in fault
     assert bindings.refusals("b") == []
+
+
+def bridge(*ports, **unbindable):
+    """A bridge with these ports, and with these names that are unbindable for some reason."""
+    return Bridge("br0", 1, frozenset(ports), unbindable)
+
+
+def updated(bindings, rows):
+    """The changes when these rows are updated again, as they are."""
+    return [bindings.update(uuid, bindings.physical_port(uuid)) for uuid in rows]
+
+
+def test_a_port_that_the_bridge_says_to_be_unbindable_is_refused_with_the_reason_until_it_is_not_any_more():
+    bindings = bound(row("a", "p0", v0="ls0", v10="ls1"), row("b", "p1", v0="ls0"))
+    concerned = bindings.set_bridge(bridge("p0", "p1", p0="it is a bond"))
+    assert updated(bindings, sorted(concerned)) == [
+        {Place("p0", 0): ("ls0", None), Place("p0", 10): ("ls1", None)},
+        {},
+    ]
+    assert bindings.refusals("a") == ["VLAN 0 of p0: it is a bond", "VLAN 10 of p0: it is a bond"]
+    assert bindings.row(Place("p0", 0)) is None
+    concerned = bindings.set_bridge(bridge("p0", "p1"))
+    assert updated(bindings, concerned) == [{Place("p0", 0): (None, "ls0"), Place("p0", 10): (None, "ls1")}]
+    assert bindings.refusals("a") == []
+
+
+def test_only_rows_whose_ports_are_otherwise_are_concerned_by_a_change_of_the_bridge():
+    bindings = Bindings(bridge("p0", "p1", p2="it is a bond"))
+    for each in (row("a", "p0", v0="ls0"), row("b", "p1", v0="ls0"), row("c", "p2", v0="ls0")):
+        bindings.update(each.uuid, each)
+    assert bindings.places("ls0") == [Place("p0", 0), Place("p1", 0)]
+    assert bindings.set_bridge(bridge("p0", "p1", p2="it is a bond")) == []
+    assert bindings.set_bridge(bridge("p1", p2="it is a bond")) == ["a"]
+    assert bindings.set_bridge(bridge("p1", p1="it has a tag", p2="it is a bond")) == ["b"]
+    assert bindings.set_bridge(bridge("p1", p1="it has another tag")) == ["b", "c"]
 
 
 def test_a_row_that_is_not_there_is_refused_nothing():

@@ -12,6 +12,7 @@ from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
 from vtep_ryu.core.model import (
     UNKNOWN_DST,
+    Bridge,
     Change,
     LogicalSwitch,
     McastRemote,
@@ -37,6 +38,7 @@ VLANS = (0, 10, 4095)
 SETTINGS = st.sampled_from(
     [Settings(), Settings(accept_any_source=True), Settings(port_mac_limit=1, switch_mac_limit=2)]
 )
+BRIDGE = Bridge("br0", 1, frozenset(PORT_NAMES[:2]), {})
 
 
 @dataclass
@@ -45,10 +47,11 @@ class History:
 
     settings: Settings
     rows: dict[str, Row] = field(default_factory=dict)
+    bridge: Bridge = BRIDGE
 
     def __post_init__(self) -> None:
         self.database = Database()
-        self.vtep = Vtep("br0", self.database, self.settings)
+        self.vtep = Vtep("br0", self.database, self.settings, self.bridge)
         self.follower = Follower(self.vtep)
 
     def update(self, changes: list[Change], complete: bool) -> None:
@@ -63,6 +66,10 @@ class History:
 
     def set_ports(self, ports: list[Port]) -> None:
         self.vtep.set_ports({port.name: port for port in ports})
+
+    def set_bridge(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+        self.vtep.set_bridge(bridge)
 
     def seen(self, switch: str, port: str, vlan: int, mac: str) -> None:
         self.vtep.seen(*self._ids(switch, port, vlan), mac)
@@ -97,6 +104,7 @@ class History:
         self.reconcile()
         fresh = History(self.settings)
         fresh.update([Change(type(row), uuid, row) for uuid, row in self.rows.items()], complete=True)
+        fresh.set_bridge(self.bridge)
         fresh.set_ports(list(self.vtep.ports.values()))
         for switch in self.vtep.bindings.logical_switches():
             for mac in self.vtep.stations.of_switch(switch):
@@ -165,6 +173,13 @@ PORTS = st.lists(
     st.builds(Port, st.sampled_from(PORT_NAMES), st.integers(1, 5), st.booleans() | st.just(True)),
     unique_by=(lambda port: port.name, lambda port: port.number),
 )
+BRIDGES = st.builds(
+    Bridge,
+    st.just("br0"),
+    st.just(1),
+    st.frozensets(st.sampled_from(PORT_NAMES[:2])),
+    st.dictionaries(st.sampled_from(PORT_NAMES[:2]), st.sampled_from(["it is a bond", "it has a tag"])),
+)
 PLACE = (SWITCH, st.sampled_from(PORT_NAMES), st.sampled_from(VLANS), st.sampled_from(STATIONS))
 UPDATE = call(History.update, st.lists(CHANGES, min_size=1, max_size=6), st.booleans())
 BEGINNING = [
@@ -182,6 +197,7 @@ EVENTS = st.one_of(
     UPDATE,
     UPDATE,
     call(History.set_ports, PORTS),
+    call(History.set_bridge, BRIDGES),
     call(History.seen, *PLACE),
     call(History.seen, *PLACE),
     call(History.aged, *PLACE),

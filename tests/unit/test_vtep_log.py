@@ -1,13 +1,14 @@
 """The lines by which an operator follows what a VTEP does: one for each thing, with names, and none repeated."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
 from tests.unit.example import BASE, GROUP, LEARNED, LS0, P0, P0_TAGGED, P1, REMOTE, A, B, C, entry
 from tests.unit.world import World, difference, state
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.model import Port, Settings, Update
+from vtep_ryu.core.model import Bridge, Port, Settings, Update
 from vtep_ryu.core.units import (
     AlwaysUnit,
     BindingUnit,
@@ -145,6 +146,21 @@ def test_a_warning_is_not_repeated_for_another_one_of_its_row_but_when_it_was_me
     assert log() == []
     update(world, "physical_port p1 0=ls0 4095=ls0 4096=ls0")
     assert log() == [line.format(4095)]
+
+
+def test_a_port_that_becomes_unbindable_loses_its_bindings_and_stations_with_the_reason_and_gets_them_back(world, log):
+    bridge = Bridge("br0", 1, frozenset({"p0", "p1"}), {})
+    world.vtep.set_bridge(bridge)
+    assert log() == []
+    for _ in range(2):
+        world.vtep.set_bridge(replace(bridge, unbindable={"p1": "its Port row has tag 5"}))
+    assert log() == [
+        "WARNING br0: Physical_Port p1: vlan_bindings: VLAN 0 of p1: its Port row has tag 5; refused",
+        "br0: 02:00:00:00:00:0b in ls0 at p1 untagged is gone: p1 untagged is bound otherwise",
+        "br0: p1 untagged is not bound to ls0 any more",
+    ]
+    world.vtep.set_bridge(bridge)
+    assert log() == ["br0: p1 untagged is bound to ls0"]
 
 
 def test_ports_that_come_go_and_change_are_named_with_what_was_learned_there(world, log):

@@ -116,8 +116,6 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         touched = self._database.apply(update)
         for vtep in self._vteps.values():
             vtep.touch(touched)
-            if vtep.name in self._published:
-                self._publish(vtep.name, vtep.news(), False)
         self._refresh()
 
     def _on_bridges(self, bridges: Bridges) -> None:
@@ -132,7 +130,11 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         for name in self._vteps.keys() - wanted:
             self._retire(name)
         for name in wanted - self._vteps.keys():
-            self._vteps[name] = Vtep(name, self._database, self._settings)
+            self._vteps[name] = Vtep(name, self._database, self._settings, self._bridges[name])
+        for name, vtep in self._vteps.items():
+            vtep.set_bridge(self._bridges[name])
+            if name in self._published:
+                self._publish(name, vtep.news(), False)
         self._post_wishes(self._bridges)
         for datapath_id in self._switches:
             self._serve(datapath_id)

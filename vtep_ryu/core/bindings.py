@@ -6,18 +6,21 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.model import PhysicalPort, Place
+from vtep_ryu.core.model import Bridge, PhysicalPort, Place
 
 
 class Bindings:
     """The bindings of one physical switch.
 
     A place that two Physical_Port rows of one name bind to different logical switches goes to the row with the lowest
-    UUID. VLANs above 4094 are no VLANs, and tunnel ports are not bound. All this is reported by refusals().
+    UUID. VLANs above 4094 are no VLANs. Tunnel ports are not bound, nor is what the bridge says to be unbindable. All
+    this is reported by refusals().
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bridge: Bridge | None = None) -> None:
+        self._bridge = bridge
         self._rows: dict[str, PhysicalPort] = {}
+        self._requests: dict[str, dict[Place, str]] = {}
         self._claims: dict[Place, dict[str, str]] = defaultdict(dict)
         self._bound: dict[Place, str] = {}
         self._places: dict[str, set[Place]] = defaultdict(set)
@@ -66,10 +69,11 @@ class Bindings:
 
         Returns the places whose logical switch changed, with the one before and the one now.
         """
-        old = self._rows.pop(uuid, None)
+        self._rows.pop(uuid, None)
+        before, now = self._requests.pop(uuid, {}), {}
         if row is not None:
             self._rows[uuid] = row
-        before, now = _requested(old), _requested(row)
+            now = self._requests[uuid] = self._requested(row)
         changed = {}
         for place in {place for place, _ in before.items() ^ now.items()}:
             if place in now:
@@ -81,6 +85,15 @@ class Bindings:
                 self._rebind(place, was, becomes)
                 changed[place] = (was, becomes)
         return changed
+
+    def set_bridge(self, bridge: Bridge) -> list[str]:
+        """Take in the bridge. Returns the rows, by UUID, that what changed there concerns: they are to be updated."""
+        if bridge == self._bridge:
+            return []
+        before, self._bridge = self._bridge, bridge
+        names = set(bridge.ports.symmetric_difference(before.ports if before else ()))
+        names.update(name for name, _ in bridge.unbindable.items() ^ (before.unbindable.items() if before else set()))
+        return [row.uuid for row in self._rows.values() if row.name in names]
 
     def _winner(self, place: Place) -> str | None:
         row = self.row(place)
@@ -101,22 +114,21 @@ class Bindings:
 
     def _refusals(self, row: PhysicalPort) -> Iterable[str]:
         for vlan, logical_switch in row.vlan_bindings:
-            if (why := _unbindable(row.name, vlan)) is not None:
+            if (why := self._unbindable(row.name, vlan)) is not None:
                 yield why
             elif self._bound[Place(row.name, vlan)] != logical_switch:
                 yield f"VLAN {vlan} is bound to another logical switch by another row of this name"
 
+    def _requested(self, row: PhysicalPort) -> dict[Place, str]:
+        bindings = ((Place(row.name, vlan), switch) for vlan, switch in row.vlan_bindings)
+        return {place: switch for place, switch in bindings if self._unbindable(place.port, place.vlan) is None}
 
-def _requested(row: PhysicalPort | None) -> dict[Place, str]:
-    if row is None:
-        return {}
-    return {Place(row.name, vlan): switch for vlan, switch in row.vlan_bindings if _unbindable(row.name, vlan) is None}
-
-
-def _unbindable(port: str, vlan: int) -> str | None:
-    """Why a VLAN of a port can be bound to nothing; None where it can."""
-    if vlan > p.MAX_VLAN:
-        return f"{vlan} is not a VLAN id (0 for untagged, or 1 to {p.MAX_VLAN})"
-    if p.TUNNEL_PORT.fullmatch(port):
-        return f"VLAN {vlan} of {port}: that is the name of a tunnel port"
-    return None
+    def _unbindable(self, port: str, vlan: int) -> str | None:
+        """Why a VLAN of a port can be bound to nothing; None where it can."""
+        if vlan > p.MAX_VLAN:
+            return f"{vlan} is not a VLAN id (0 for untagged, or 1 to {p.MAX_VLAN})"
+        if p.TUNNEL_PORT.fullmatch(port):
+            return f"VLAN {vlan} of {port}: that is the name of a tunnel port"
+        if self._bridge is not None and (why := self._bridge.unbindable.get(port)) is not None:
+            return f"VLAN {vlan} of {port}: {why}"
+        return None

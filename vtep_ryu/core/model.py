@@ -1,10 +1,11 @@
-"""Frozen values: the rows of hardware_vtep that the program follows, and the switch's ports.
+"""Frozen values: the rows of hardware_vtep that the program follows, the bridge, and the switch's ports.
 
 Names are those of vtep(5). uuid is the row's UUID in text form; a reference is the UUID of the row it points at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -81,6 +82,20 @@ class Update:
 
     changes: tuple[Change, ...]
     complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A bridge as the Open_vSwitch database has it.
+
+    ports are the names of its Port rows, the local port and our own tunnel ports excepted. unbindable are the names of
+    ports and interfaces that bindings cannot be to, each with the reason.
+    """
+
+    name: str
+    datapath_id: int | None
+    ports: frozenset[str]
+    unbindable: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ follows from it is read from dirty (units to render anew) and news() (local addr
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.bindings import Bindings
@@ -15,7 +15,7 @@ from vtep_ryu.core.database import Database
 from vtep_ryu.core.faults import PortFaults
 from vtep_ryu.core.identity import Identities, Numbers
 from vtep_ryu.core.learning import Outcome, Stations
-from vtep_ryu.core.model import UNKNOWN_DST, PhysicalSwitch, Place, Port, Settings
+from vtep_ryu.core.model import UNKNOWN_DST, Bridge, PhysicalSwitch, Place, Port, Settings
 from vtep_ryu.core.statistics import BindingStats
 from vtep_ryu.core.units import (
     AlwaysUnit,
@@ -41,11 +41,11 @@ UNSPECIFIED_FAULT = "unspecified_fault"
 class Vtep:
     """The VTEP of the Physical_Switch row that has the bridge's name."""
 
-    def __init__(self, name: str, database: Database, settings: Settings) -> None:
+    def __init__(self, name: str, database: Database, settings: Settings, bridge: Bridge | None = None) -> None:
         self.name = name
         self.database = database
         self.settings = settings
-        self.bindings = Bindings()
+        self.bindings = Bindings(bridge)
         self.identities = Identities()
         self.group_numbers = Numbers(p.UNKEYED)
         self.stations = Stations(settings.port_mac_limit, settings.switch_mac_limit)
@@ -118,10 +118,9 @@ class Vtep:
                 self._touch_unit(touch)
         if PhysicalSwitchTouched(self.name) in touched:
             self._follow_row()
+        self._follow_ports({touch.uuid for touch in touched if isinstance(touch, PhysicalPortTouched)})
         for touch in touched:
             match touch:
-                case PhysicalPortTouched(uuid):
-                    self._follow_port(uuid)
                 case LogicalSwitchTouched(uuid) if self.bindings.is_bound(uuid):
                     self._identify(uuid)
                     self._touch_replication(uuid)
@@ -129,6 +128,10 @@ class Vtep:
             match touch:
                 case LogicalSwitchTouched(uuid) if self.database.logical_switch(uuid) is None:
                     self._titles.pop(uuid, None)
+
+    def set_bridge(self, bridge: Bridge) -> None:
+        """Take in the bridge as Open_vSwitch has it: which ports it has, and which of them cannot be bound."""
+        self._follow_ports(self.bindings.set_bridge(bridge))
 
     def set_ports(self, ports: Mapping[str, Port]) -> None:
         """Take in the switch's ports, by name."""
@@ -214,9 +217,7 @@ class Vtep:
 
     def _follow_row(self) -> None:
         old, self._row = self._row, self.database.physical_switch(self.name)
-        ports = (old.ports if old else frozenset()) ^ (self._row.ports if self._row else frozenset())
-        for uuid in ports:
-            self._follow_port(uuid)
+        self._follow_ports((old.ports if old else frozenset()) ^ (self._row.ports if self._row else frozenset()))
         if old is None or self.tunnel_ips != old.tunnel_ips:
             LOG.info("%s: tunnel_ips %s", self.name, ", ".join(self.tunnel_ips) or "not set: no tunnels")
             self._touch_tunnels()
@@ -224,13 +225,15 @@ class Vtep:
                 self._publish_again(logical_switch)
                 self._touch_stations(logical_switch)
 
-    def _follow_port(self, uuid: str) -> None:
-        row = self.database.physical_port(uuid) if self._row is not None and uuid in self._row.ports else None
-        names = {each.name for each in (self.bindings.physical_port(uuid), row) if each is not None}
-        for place, (was, becomes) in self.bindings.update(uuid, row).items():
-            self._rebound(place, was, becomes)
-        for other in {uuid} | {peer.uuid for peer in self.bindings.rows() if peer.name in names}:
-            self._port_faults.look(other)
+    def _follow_ports(self, uuids: Collection[str]) -> None:
+        names: set[str] = set()
+        for uuid in uuids:
+            row = self.database.physical_port(uuid) if self._row is not None and uuid in self._row.ports else None
+            names.update(each.name for each in (self.bindings.physical_port(uuid), row) if each is not None)
+            for place, (was, becomes) in self.bindings.update(uuid, row).items():
+                self._rebound(place, was, becomes)
+        for uuid in {*uuids, *(peer.uuid for peer in self.bindings.rows() if peer.name in names)}:
+            self._port_faults.look(uuid)
 
     def _rebound(self, place: Place, was: str | None, becomes: str | None) -> None:
         for logical_switch, mac, at in self.stations.on_port(place.port):

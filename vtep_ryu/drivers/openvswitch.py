@@ -6,11 +6,12 @@ Columns and their meaning: ovs-vswitchd.conf.db(5).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from vtep_ryu.core.model import Bridge
 from vtep_ryu.drivers.ovsdb import OvsdbClient
 
 LOG = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ LOG = logging.getLogger(__name__)
 COLUMNS = {
     "Open_vSwitch": ("bridges",),
     "Bridge": ("name", "datapath_id", "ports", "fail_mode", "protocols", "controller"),
-    "Port": ("name", "interfaces", "external_ids"),
+    "Port": ("name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids"),
     "Interface": ("name", "type", "options", "external_ids", "error"),
     "Controller": (
         "target",
@@ -34,15 +35,6 @@ MARK = "vtep-ryu"
 """The key in external_ids of what this program created."""
 
 MAX_BACKOFF_MS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Bridge:
-    """A bridge and the names of its ports, the local port and our own tunnel ports excepted."""
-
-    name: str
-    datapath_id: int | None
-    ports: frozenset[str]
 
 
 Bridges: TypeAlias = Mapping[str, Bridge]
@@ -165,10 +157,28 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
 
 
 def _bridge(row: Any) -> Bridge:
-    ours = {port.name for port in row.ports if MARK in port.external_ids}
-    names = frozenset(port.name for port in row.ports) - ours - {row.name}
     datapath_id = int(row.datapath_id[0], 16) if row.datapath_id else None
-    return Bridge(row.name, datapath_id, names)
+    ports = [port for port in row.ports if MARK not in port.external_ids and port.name != row.name]
+    unbindable = {row.name: "it is the bridge's own port"}
+    for port in ports:
+        unbindable.update(_unbindable(port))
+    return Bridge(row.name, datapath_id, frozenset(port.name for port in ports), unbindable)
+
+
+def _unbindable(port: Any) -> Iterator[tuple[str, str]]:
+    """Which names of a port and its interfaces cannot be bound, and why.
+
+    OpenFlow knows a bond by its members' names alone. VLANs that a Port row has are between it and other such ports.
+    """
+    members = sorted(interface.name for interface in port.interfaces)
+    if members != [port.name]:
+        for name in members:
+            yield name, f"it is a member of the bond {port.name}"
+        yield port.name, f"it is a bond of {', '.join(members)}"
+    settings = ((column, getattr(port, column)) for column in ("tag", "trunks", "vlan_mode"))
+    own = [f"{column} {', '.join(map(str, value))}" for column, value in settings if value]
+    if own:
+        yield port.name, f"its Port row has {' and '.join(own)}"
 
 
 def _tunnel_options(ip: str) -> dict[str, str]:
