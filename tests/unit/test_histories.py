@@ -71,6 +71,9 @@ class History:
         self.bridge = bridge
         self.vtep.set_bridge(bridge)
 
+    def settle(self) -> None:
+        self.vtep.settle()
+
     def seen(self, switch: str, port: str, vlan: int, mac: str) -> None:
         self.vtep.seen(*self._ids(switch, port, vlan), mac)
 
@@ -111,6 +114,9 @@ class History:
                 place = self.vtep.stations.place(switch, mac)
                 fresh.seen(switch, place.port, place.vlan, mac)
         assert flows(self.vtep) == flows(fresh.vtep)
+        for vtep in (self.vtep, fresh.vtep):
+            while vtep.settle():
+                pass
         assert self.vtep.faults() == fresh.vtep.faults()
         fresh.reconcile()
         assert self.follower.switch.dump() == fresh.follower.switch.dump()
@@ -198,6 +204,7 @@ EVENTS = st.one_of(
     UPDATE,
     call(History.set_ports, PORTS),
     call(History.set_bridge, BRIDGES),
+    call(History.settle),
     call(History.seen, *PLACE),
     call(History.seen, *PLACE),
     call(History.aged, *PLACE),

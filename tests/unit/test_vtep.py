@@ -1,14 +1,12 @@
 """What a VTEP publishes, reports and renders anew when something happens to it."""
 
-from dataclasses import replace
-
 import pytest
 
 from tests.unit.example import BASE, GROUP, LEARNED, LS0, LS1, P0, P0_TAGGED, P1, REMOTE, REMOTE_MAC, A, B, C, entry
 from tests.unit.world import World, difference, state
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
-from vtep_ryu.core.model import UNKNOWN_DST, Bridge, Place, Port, Settings
+from vtep_ryu.core.model import UNKNOWN_DST, Place, Port, Settings
 from vtep_ryu.core.pipeline import tunnel_port_name
 from vtep_ryu.core.statistics import BindingStats
 from vtep_ryu.core.units import (
@@ -273,46 +271,6 @@ def test_a_switch_that_knows_more_than_the_limits_allow_is_followed_as_far_as_th
     world = settled(settings=Settings(port_mac_limit=1))
     world.vtep.restore([entry(world, LS0, P0, A), entry(world, LS0, P0, B)], kept=True)
     assert len(world.stations()) == 1
-
-
-# Faults.
-
-
-def test_a_vlan_that_is_none_is_a_fault_of_its_row_until_it_is_gone():
-    world = settled("physical_port p1 0=ls0 4095=ls0")
-    assert world.vtep.faults() == {"physical_port-p1": frozenset({"invalid_vlan_map"})}
-    world.become(BASE)
-    assert world.vtep.faults() == {}
-
-
-def test_a_vlan_that_two_rows_of_one_name_bind_is_a_fault_until_either_goes():
-    both = "physical_port p1 uuid=a 0=ls1"
-    world = settled(both)
-    assert world.vtep.faults() == {"physical_port-p1": frozenset({"invalid_vlan_map"})}
-    world.become(BASE)
-    assert world.vtep.faults() == {}
-    world.become(BASE, both)
-    assert world.vtep.faults() == {"physical_port-p1": frozenset({"invalid_vlan_map"})}
-
-
-def test_a_binding_to_a_port_that_cannot_be_bound_is_a_fault_of_its_row_and_has_no_flow_until_it_can():
-    world = settled(REMOTE)
-    before = world.flows()
-    bridge = Bridge("br0", 1, frozenset({"p0", "p1"}), {"p1": "its Port row has tag 5"})
-    world.vtep.set_bridge(bridge)
-    assert world.vtep.faults() == {"physical_port-p1": frozenset({"invalid_vlan_map"})}
-    assert "2/0" in before
-    assert "2/0" not in world.flows()
-    world.vtep.set_bridge(replace(bridge, unbindable={}))
-    assert world.vtep.faults() == {}
-    assert world.flows() == before
-
-
-def test_a_vni_that_is_asked_for_twice_is_a_fault_of_the_physical_switch_while_both_are_bound():
-    world = settled("logical_switch ls1 tunnel_key=5000")
-    assert world.vtep.faults() == {"physical_switch-br0": frozenset({"unspecified_fault"})}
-    world.become(BASE, "logical_switch ls1 tunnel_key=5000", "physical_port p0 0=ls0")
-    assert world.vtep.faults() == {}
 
 
 # What is rendered anew.

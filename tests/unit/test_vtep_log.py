@@ -163,6 +163,23 @@ def test_a_port_that_becomes_unbindable_loses_its_bindings_and_stations_with_the
     assert log() == ["br0: p1 untagged is bound to ls0"]
 
 
+def test_a_bound_port_that_the_bridge_does_not_have_is_a_warning_with_each_binding_once(world, log):
+    world.vtep.set_bridge(Bridge("br0", 1, frozenset({"p1"}), {}))
+    assert log() == []
+    for _ in range(3):
+        world.vtep.settle()
+    lines = [
+        "WARNING br0: Physical_Port p0: vlan_bindings: VLAN 0 is bound to ls0, but the bridge has no port p0",
+        "WARNING br0: Physical_Port p0: vlan_bindings: VLAN 10 is bound to ls1, but the bridge has no port p0",
+    ]
+    assert log() == lines
+    world.vtep.set_bridge(Bridge("br0", 1, frozenset({"p0", "p1"}), {}))
+    world.vtep.set_bridge(Bridge("br0", 1, frozenset({"p1"}), {}))
+    for _ in range(2):
+        world.vtep.settle()
+    assert log() == lines
+
+
 def test_ports_that_come_go_and_change_are_named_with_what_was_learned_there(world, log):
     world.vtep.set_ports({"p0": Port("p0", 1, False), "p1": Port("p1", 5, True), "p2": Port("p2", 2, False)})
     assert log() == [

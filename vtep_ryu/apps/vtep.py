@@ -34,6 +34,9 @@ from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost, place_of, port_
 
 LOG = logging.getLogger(__name__)
 
+SETTLE_SECONDS = 1.0
+"""How long a bound port has to be missing until that is a fault: it and its bindings go in two databases."""
+
 assert controller  # It registers the options whose defaults are set here.
 options.ryu_defaults(cfg.CONF)
 
@@ -94,6 +97,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._reconcilers: dict[int, Reconciler] = {}
         self._threads: dict[int, list[Any]] = {}
         self._cleaned: set[int] = set()
+        self._settling = False
         self._served: Serve | None = None
         self._posted: Post | None = None
 
@@ -135,11 +139,24 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             vtep.set_bridge(self._bridges[name])
             if name in self._published:
                 self._publish(name, vtep.news(), False)
+        if not self._settling:
+            self._settle()
         self._post_wishes(self._bridges)
         for datapath_id in self._switches:
             self._serve(datapath_id)
         for reconciler in self._reconcilers.values():
             reconciler.wake()
+
+    def _settle(self) -> None:
+        """Let what has been amiss for a moment become a fault, and come back for what has been for less."""
+        self._settling = any([vtep.settle() for vtep in self._vteps.values()])
+        if self._settling:
+            hub.spawn_after(SETTLE_SECONDS, self._settled)
+
+    @fatal
+    def _settled(self) -> None:
+        self._settling = False
+        self._refresh()
 
     def _post_wishes(self, bridges: Bridges) -> None:
         tunnels = {name: {p.tunnel_port_name(ip): ip for ip in vtep.tunnel_ips} for name, vtep in self._vteps.items()}

@@ -64,6 +64,12 @@ class Bindings:
         row = self._rows.get(uuid)
         return [] if row is None else list(self._refusals(row))
 
+    def portless(self, row: PhysicalPort) -> dict[int, str]:
+        """The bindings of a row that would hold if the bridge had a port of its name: logical switches by VLAN."""
+        if self._bridge is None or row.name in self._bridge.ports:
+            return {}
+        return {place.vlan: switch for place, switch in self._requests[row.uuid].items()}
+
     def update(self, uuid: str, row: PhysicalPort | None) -> dict[Place, tuple[str | None, str | None]]:
         """Take in a Physical_Port row, or that it is gone.
 

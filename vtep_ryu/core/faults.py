@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from vtep_ryu.core.bindings import Bindings
 from vtep_ryu.core.model import PhysicalPort
@@ -11,23 +11,34 @@ from vtep_ryu.core.model import PhysicalPort
 LOG = logging.getLogger(__name__)
 
 INVALID_VLAN_MAP = "invalid_vlan_map"
+UNSPECIFIED_FAULT = "unspecified_fault"
 
 
 class PortFaults:
-    """Says each thing once, for as long as it is the case, and keeps it for port_fault_status."""
+    """Says each thing once, for as long as it is the case, and keeps it for port_fault_status.
 
-    def __init__(self, physical_switch: str, bindings: Bindings) -> None:
+    A port and its bindings come and go in two databases, in either order: that a bound port is not there is a fault
+    when it lasts. title gives the name of a logical switch.
+    """
+
+    def __init__(self, physical_switch: str, bindings: Bindings, title: Callable[[str], str]) -> None:
         self._physical_switch = physical_switch
         self._bindings = bindings
+        self._title = title
         self._found: dict[str, dict[str, str]] = {}
+        self._suspected: set[str] = set()
+        self._portless: set[str] = set()
 
     def keywords(self) -> dict[str, frozenset[str]]:
         """What port_fault_status has to say, by the UUID of the row; rows that all is well with are not named."""
         return {uuid: frozenset(found.values()) for uuid, found in self._found.items()}
 
     def look(self, uuid: str) -> None:
-        """Take in that a row, or another one of its name, has come, changed or gone."""
+        """Take in that a row, its port, or another row of its name has come, changed or gone."""
         before, row = self._found.pop(uuid, {}), self._bindings.physical_port(uuid)
+        if row is None or not self._bindings.portless(row):
+            self._suspected.discard(uuid)
+            self._portless.discard(uuid)
         if row is None:
             return
         found = dict(self._find(row))
@@ -37,7 +48,23 @@ class PortFaults:
             if text not in before:
                 LOG.warning("%s: Physical_Port %s: %s", self._physical_switch, row.name, text)
 
+    def settle(self) -> bool:
+        """Take in that a moment has passed: bound ports that were not there before it and are not now are faults.
+
+        Returns whether there are any that have not been there for less than that.
+        """
+        portless = {row.uuid for row in self._bindings.rows() if self._bindings.portless(row)}
+        lasting = portless & self._suspected - self._portless
+        self._suspected = portless
+        self._portless |= lasting
+        for uuid in lasting:
+            self.look(uuid)
+        return portless != self._portless
+
     def _find(self, row: PhysicalPort) -> Iterable[tuple[str, str]]:
         """What is wrong with a row, in words, and its keyword."""
         for why in self._bindings.refusals(row.uuid):
             yield f"vlan_bindings: {why}; refused", INVALID_VLAN_MAP
+        for vlan, switch in self._bindings.portless(row).items() if row.uuid in self._portless else ():
+            text = f"VLAN {vlan} is bound to {self._title(switch)}, but the bridge has no port {row.name}"
+            yield f"vlan_bindings: {text}", UNSPECIFIED_FAULT

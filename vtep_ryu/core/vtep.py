@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.bindings import Bindings
 from vtep_ryu.core.database import Database
-from vtep_ryu.core.faults import PortFaults
+from vtep_ryu.core.faults import UNSPECIFIED_FAULT, PortFaults
 from vtep_ryu.core.identity import Identities, Numbers
 from vtep_ryu.core.learning import Outcome, Stations
 from vtep_ryu.core.model import UNKNOWN_DST, Bridge, PhysicalSwitch, Place, Port, Settings
@@ -35,8 +35,6 @@ from vtep_ryu.core.words import key_in_words, unit_in_words
 
 LOG = logging.getLogger(__name__)
 
-UNSPECIFIED_FAULT = "unspecified_fault"
-
 
 class Vtep:
     """The VTEP of the Physical_Switch row that has the bridge's name."""
@@ -55,7 +53,7 @@ class Vtep:
         self._news: set[tuple[str, str]] = set()
         self._names: dict[int, str] = {}
         self._full: set[str] = set()
-        self._port_faults = PortFaults(name, self.bindings)
+        self._port_faults = PortFaults(name, self.bindings, self._title)
         self._announced: dict[str, str] = {}
         self._titles: dict[str, str] = {}
         self.touch({PhysicalSwitchTouched(name)})
@@ -132,6 +130,10 @@ class Vtep:
     def set_bridge(self, bridge: Bridge) -> None:
         """Take in the bridge as Open_vSwitch has it: which ports it has, and which of them cannot be bound."""
         self._follow_ports(self.bindings.set_bridge(bridge))
+
+    def settle(self) -> bool:
+        """Take in that a moment has passed: see PortFaults.settle()."""
+        return self._port_faults.settle()
 
     def set_ports(self, ports: Mapping[str, Port]) -> None:
         """Take in the switch's ports, by name."""

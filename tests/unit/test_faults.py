@@ -1,0 +1,91 @@
+"""What the fault columns have to say, and for how long."""
+
+from dataclasses import replace
+
+from tests.unit.example import BASE, REMOTE
+from tests.unit.world import World
+from vtep_ryu.core.model import Bridge
+
+
+def test_a_vlan_that_is_none_is_a_fault_of_its_row_until_it_is_gone():
+    world = World(BASE, "physical_port p1 0=ls0 4095=ls0")
+    assert world.vtep.faults() == {"physical_port-p1": frozenset({"invalid_vlan_map"})}
+    world.become(BASE)
+    assert world.vtep.faults() == {}
+
+
+def test_a_vlan_that_two_rows_of_one_name_bind_is_a_fault_until_either_goes():
+    both = "physical_port p1 uuid=a 0=ls1"
+    world = World(BASE, both)
+    assert world.vtep.faults() == {"physical_port-p1": frozenset({"invalid_vlan_map"})}
+    world.become(BASE)
+    assert world.vtep.faults() == {}
+    world.become(BASE, both)
+    assert world.vtep.faults() == {"physical_port-p1": frozenset({"invalid_vlan_map"})}
+
+
+def test_a_binding_to_a_port_that_cannot_be_bound_is_a_fault_of_its_row_and_has_no_flow_until_it_can():
+    world = World(BASE, REMOTE)
+    before = world.flows()
+    bridge = Bridge("br0", 1, frozenset({"p0", "p1"}), {"p1": "its Port row has tag 5"})
+    world.vtep.set_bridge(bridge)
+    assert world.vtep.faults() == {"physical_port-p1": frozenset({"invalid_vlan_map"})}
+    assert "2/0" in before
+    assert "2/0" not in world.flows()
+    world.vtep.set_bridge(replace(bridge, unbindable={}))
+    assert world.vtep.faults() == {}
+    assert world.flows() == before
+
+
+def test_a_bound_port_that_the_bridge_does_not_have_for_a_moment_is_a_fault_of_its_row_until_it_has():
+    world = World(BASE)
+    bridge = Bridge("br0", 1, frozenset({"p0", "p1"}), {})
+    world.vtep.set_bridge(replace(bridge, ports=frozenset({"p0"})))
+    assert world.vtep.faults() == {}
+    assert world.vtep.settle()
+    assert world.vtep.faults() == {}
+    assert not world.vtep.settle()
+    assert world.vtep.faults() == {"physical_port-p1": frozenset({"unspecified_fault"})}
+    assert not world.vtep.settle()
+    world.vtep.set_bridge(bridge)
+    assert world.vtep.faults() == {}
+
+
+def test_a_bound_port_that_is_back_or_not_bound_any_more_before_the_moment_has_passed_is_no_fault():
+    world = World(BASE)
+    bridge = Bridge("br0", 1, frozenset({"p0", "p1"}), {})
+    gone = replace(bridge, ports=frozenset())
+    world.vtep.set_bridge(gone)
+    assert world.vtep.settle()
+    world.vtep.set_bridge(bridge)
+    world.vtep.set_bridge(gone)
+    world.become(BASE, "physical_port p1")
+    assert world.vtep.settle(), "p0 has been back"
+    assert world.vtep.faults() == {}
+    assert not world.vtep.settle()
+    assert world.vtep.faults() == {"physical_port-p0": frozenset({"unspecified_fault"})}
+
+
+def test_a_row_can_have_both_faults():
+    world = World(BASE, "physical_port p1 0=ls0 4095=ls0")
+    world.vtep.set_bridge(Bridge("br0", 1, frozenset({"p0"}), {}))
+    while world.vtep.settle():
+        pass
+    assert world.vtep.faults() == {"physical_port-p1": frozenset({"invalid_vlan_map", "unspecified_fault"})}
+
+
+def test_a_vni_that_is_asked_for_twice_is_a_fault_of_the_physical_switch_while_both_are_bound():
+    world = World(BASE, "logical_switch ls1 tunnel_key=5000")
+    assert world.vtep.faults() == {"physical_switch-br0": frozenset({"unspecified_fault"})}
+    world.become(BASE, "logical_switch ls1 tunnel_key=5000", "physical_port p0 0=ls0")
+    assert world.vtep.faults() == {}
+
+
+def test_two_rows_of_one_port_become_refused_and_bound_together():
+    world = World(BASE, "physical_port p1 uuid=a 10=ls1")
+    bridge = Bridge("br0", 1, frozenset({"p0", "p1"}), {})
+    for _ in range(2):
+        world.vtep.set_bridge(replace(bridge, unbindable={"p1": "its Port row has tag 5"}))
+        assert world.vtep.faults() == dict.fromkeys(["physical_port-p1", "a"], frozenset({"invalid_vlan_map"}))
+        world.vtep.set_bridge(bridge)
+        assert world.vtep.faults() == {}
