@@ -59,26 +59,6 @@ def restart_ovsdb(node: Node) -> None:
     node.wait_until(lambda: "hardware_vtep: connected" in node.app.log()[before:], what="hardware_vtep to be back")
 
 
-@pytest.mark.parametrize("wrong", ["fd00::1", "10.2.2.300", "here", "10.2.2"])
-def test_a_tunnel_ip_that_is_no_ipv4_address_is_reported_once_and_the_others_are_used(
-    node: Node, hosts: list[Host], peer: Peer, wrong: str
-) -> None:
-    node.vtep_ctl("set", "Physical_Switch", "br0", f'tunnel_ips="{wrong}","10.2.2.1"')
-    pattern = rf"Physical_Switch br0: tunnel_ips has '{wrong}', must be an IPv4 address"
-    node.app.wait_log(pattern)
-    support.reach(hosts[0], hosts[1], peer)
-    assert "vtep-0a020201" in node.vsctl("list-ports", "br0")
-
-    node.vsctl("add-port", "br0", "p7", "--", "set", "Interface", "p7", "type=internal")
-    node.wait_until(lambda: "p7" in support.physical_ports(node), what="a change of the same row")
-    node.del_port("p7")
-    node.wait_until(lambda: "p7" not in support.physical_ports(node), what="another change of it")
-    assert len(warnings(node, pattern)) == 1
-
-    node.vtep_ctl("set", "Physical_Switch", "br0", "tunnel_ips=10.2.2.1")
-    support.reach(hosts[0], hosts[1], peer)
-
-
 @pytest.mark.parametrize(
     ("row", "warning"),
     [

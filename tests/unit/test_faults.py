@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tests.unit.example import BASE, REMOTE
 from tests.unit.world import World
 from vtep_ryu.core.model import Bridge
@@ -72,6 +74,19 @@ def test_a_row_can_have_both_faults():
     while world.vtep.settle():
         pass
     assert world.vtep.faults() == {"physical_port-p1": frozenset({"invalid_vlan_map", "unspecified_fault"})}
+
+
+@pytest.mark.parametrize(("key", "fault"), [(-1, True), (1 << 24, True), (0, False), ((1 << 24) - 1, False)])
+def test_a_tunnel_key_that_is_no_vni_is_a_fault_of_the_physical_switch_until_it_is_one_or_not_bound(key, fault):
+    faults = {"physical_switch-br0": frozenset({"unspecified_fault"})} if fault else {}
+    world = World(BASE, f"logical_switch ls1 tunnel_key={key}")
+    assert world.vtep.faults() == faults
+    world.become(BASE, "logical_switch ls1 tunnel_key=5001")
+    assert world.vtep.faults() == {}
+    world.become(BASE, f"logical_switch ls1 tunnel_key={key}")
+    assert world.vtep.faults() == faults
+    world.become(BASE, f"logical_switch ls1 tunnel_key={key}", "physical_port p0 0=ls0")
+    assert world.vtep.faults() == {}
 
 
 def test_a_vni_that_is_asked_for_twice_is_a_fault_of_the_physical_switch_while_both_are_bound():

@@ -85,7 +85,6 @@ def test_a_logical_switch_that_goes_together_with_its_bindings_still_has_its_nam
         "br0: p0 VLAN 10 is not bound to ls1 any more",
         "br0: p0 untagged is not bound to ls0 any more",
         "br0: p1 untagged is not bound to ls0 any more",
-        "br0: tunnel_ips not set: no tunnels",
     ]
 
 
@@ -121,10 +120,18 @@ def test_a_vni_that_is_another_logical_switchs_is_a_warning_with_both_names_unti
 
 
 def test_tunnel_addresses_are_said_when_they_change(world, log):
-    update(world, "physical_switch br0 tunnel_ips=10.2.2.9,10.2.2.1")
-    assert log() == ["br0: tunnel_ips 10.2.2.9, 10.2.2.1"]
+    update(world, "physical_switch br0 tunnel_ips=10.2.2.9")
+    assert log() == ["br0: tunnel_ips 10.2.2.9"]
+
+
+def test_more_or_less_than_one_tunnel_address_is_a_warning_that_says_what_becomes_of_it(world, log):
+    update(world, "physical_switch br0 tunnel_ips=10.2.2.1,10.2.2.9")
+    what = "has 10.2.2.1, 10.2.2.9: tunnels end at each, 10.2.2.1 is published and sent from"
+    assert log() == [f"WARNING br0: Physical_Switch br0: tunnel_ips {what}"]
     update(world, "physical_switch br0")
-    assert log() == ["br0: tunnel_ips not set: no tunnels"]
+    assert log() == ["WARNING br0: Physical_Switch br0: tunnel_ips has no IPv4 address: no tunnels"]
+    update(world)
+    assert log() == ["br0: tunnel_ips 10.2.2.1"]
 
 
 def test_a_vlan_that_is_refused_is_a_warning_with_row_and_reason_once(world, log):

@@ -31,7 +31,7 @@ from vtep_ryu.core.units import (
     Touch,
     Unit,
 )
-from vtep_ryu.core.words import key_in_words, unit_in_words
+from vtep_ryu.core.words import key_in_words, tunnel_ips_in_words, unit_in_words
 
 LOG = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Vtep:
         self._names: dict[int, str] = {}
         self._full: set[str] = set()
         self._port_faults = PortFaults(name, self.bindings, self._title)
-        self._announced: dict[str, str] = {}
+        self._announced: dict[str, tuple[int, str]] = {}
         self._titles: dict[str, str] = {}
         self.touch({PhysicalSwitchTouched(name)})
 
@@ -89,7 +89,8 @@ class Vtep:
     def faults(self) -> dict[str, frozenset[str]]:
         """What the fault columns have to say: of the Physical_Switch row and of Physical_Port rows, by UUID."""
         faults = self._port_faults.keywords()
-        if self._row is not None and self.identities.clashes():
+        unusable_keys = any(level == logging.WARNING for level, _ in self._announced.values())
+        if self._row is not None and unusable_keys:
             faults[self._row.uuid] = frozenset({UNSPECIFIED_FAULT})
         return faults
 
@@ -221,7 +222,9 @@ class Vtep:
         old, self._row = self._row, self.database.physical_switch(self.name)
         self._follow_ports((old.ports if old else frozenset()) ^ (self._row.ports if self._row else frozenset()))
         if old is None or self.tunnel_ips != old.tunnel_ips:
-            LOG.info("%s: tunnel_ips %s", self.name, ", ".join(self.tunnel_ips) or "not set: no tunnels")
+            if self._row is not None:
+                level = logging.INFO if len(self.tunnel_ips) == 1 else logging.WARNING
+                LOG.log(level, "%s: %s", self.name, tunnel_ips_in_words(self._row))
             self._touch_tunnels()
             for logical_switch in self.bindings.logical_switches():
                 self._publish_again(logical_switch)
@@ -270,11 +273,11 @@ class Vtep:
             self._announced.pop(logical_switch, None)
             return
         owner = self.identities.clashes().get(row.tunnel_key or 0)
+        level = logging.WARNING if row.tunnel_key and identity.vni is None else logging.INFO
         text = key_in_words(row, identity, owner[0] if owner else None)
-        if text != self._announced.get(logical_switch):
-            self._announced[logical_switch] = text
-            unusable = row.tunnel_key and identity.vni is None
-            LOG.log(logging.WARNING if unusable else logging.INFO, "%s: %s", self.name, text)
+        if (level, text) != self._announced.get(logical_switch):
+            self._announced[logical_switch] = level, text
+            LOG.log(level, "%s: %s", self.name, text)
 
     def _withdraw_port(self, port: str, why: str) -> None:
         for logical_switch, mac, _ in self.stations.on_port(port):

@@ -1,10 +1,10 @@
-"""What log lines say of units and logical switches."""
+"""What log lines say of units, logical switches and tunnel addresses."""
 
 from __future__ import annotations
 
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.identity import Identity
-from vtep_ryu.core.model import LogicalSwitch
+from vtep_ryu.core.model import LogicalSwitch, PhysicalSwitch
 from vtep_ryu.core.units import (
     AlwaysUnit,
     BindingUnit,
@@ -34,6 +34,18 @@ def unit_in_words(unit: Unit, switch: str) -> str:
             return f"the tunnels of {switch} from {source or 'anywhere'}"
         case FloodUnit():
             return f"the replication of {switch}"
+
+
+def tunnel_ips_in_words(row: PhysicalSwitch) -> str:
+    """What becomes of a physical switch's tunnel addresses, of which there should be one."""
+    match row.tunnel_ips:
+        case (ip,):
+            return f"tunnel_ips {ip}"
+        case ():
+            what = "has no IPv4 address: no tunnels"
+        case (first, *_):
+            what = f"has {', '.join(row.tunnel_ips)}: tunnels end at each, {first} is published and sent from"
+    return f"Physical_Switch {row.name}: tunnel_ips {what}"
 
 
 def key_in_words(row: LogicalSwitch, identity: Identity, owner: LogicalSwitch | None) -> str:
