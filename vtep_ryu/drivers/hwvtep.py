@@ -41,6 +41,16 @@ COLUMNS = {
     "Logical_Binding_Stats": ("packets_from_local", "bytes_from_local", "packets_to_local", "bytes_to_local"),
 }
 
+OPTIONAL = frozenset(
+    {
+        "Physical_Switch.switch_fault_status",
+        "Physical_Port.port_fault_status",
+        "Physical_Locator.tunnel_key",
+        "Logical_Switch.replication_mode",
+    }
+)
+"""What came with versions 1.1.0, 1.1.0, 1.5.0 and 1.6.0 of the schema, and can be done without."""
+
 LOCATOR = "dst_ip of its Physical_Locator"
 
 _PLAIN_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -60,7 +70,7 @@ class HardwareVtep(OvsdbClient[Post, Update]):
     """Follows hardware_vtep and keeps the rows and columns there that are ours."""
 
     def __init__(self, remotes: Sequence[str]) -> None:
-        super().__init__("hardware_vtep", COLUMNS, remotes, LOG)
+        super().__init__("hardware_vtep", COLUMNS, remotes, LOG, OPTIONAL)
         self._writers = (LocalMacs(self), PhysicalPorts(self), Faults(self), Statistics(self))
         self._complaints: dict[Any, frozenset[str]] = {}
 
@@ -132,7 +142,7 @@ def _physical_port(row: Any, complain: Complain) -> PhysicalPort:
 
 def _logical_switch(row: Any, complain: Complain) -> LogicalSwitch:
     key = row.tunnel_key[0] if row.tunnel_key else None
-    mode = getattr(row, "replication_mode", [])  # Schemas before 1.6.0 do not have it.
+    mode = getattr(row, "replication_mode", [])
     return LogicalSwitch(str(row.uuid), row.name, key, mode[0] if mode else "service_node")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import ovs.db.idl
@@ -39,15 +39,24 @@ class _Notices(ovs.db.idl.Idl):  # type: ignore[misc]
 
 
 class OvsdbClient(Companion[Incoming, Outgoing]):
-    """Follows one database. Subclasses say which tables and columns, what changes mean, and what there is to write."""
+    """Follows one database. Subclasses say which tables and columns, what changes mean, and what there is to write.
+
+    The columns in optional ("Table.column") may be absent: rows do not have them then. Any other has to be there.
+    """
 
     def __init__(
-        self, database: str, columns: Mapping[str, Sequence[str]], remotes: Sequence[str], logger: logging.Logger
+        self,
+        database: str,
+        columns: Mapping[str, Sequence[str]],
+        remotes: Sequence[str],
+        logger: logging.Logger,
+        optional: Collection[str] = (),
     ):
         super().__init__(database, logger)
         self._database = database
         self._columns = columns
         self._remotes = remotes
+        self._optional = optional
         self._idl: _Notices | None = None
         self._loaded = False
         self._said: str | None = None
@@ -157,15 +166,16 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             poller.timer_wait(int(1000 * RETRY_SECONDS))
             self.wait(poller)
             return
+        absent = self._absent(schema)
+        if absent:
+            self.log(logging.WARNING, "%s: %s: done without", self._database, _lack(schema, absent))
         helper = ovs.db.idl.SchemaHelper(schema_json=schema)
         for table, columns in self._columns.items():
-            there = schema["tables"].get(table, {"columns": ()})["columns"]
-            if known := [column for column in columns if column in there]:
-                helper.register_columns(table, known)
+            helper.register_columns(table, [column for column in columns if f"{table}.{column}" not in absent])
         self._idl = _Notices(",".join(self._remotes), helper)
 
     def _schema(self) -> tuple[Any, str]:
-        """The schema of the database from the first remote that has it, or None and why."""
+        """The schema of the database from the first remote that has it with all that is needed, or None and why."""
         why = ""
         for remote in self._remotes:
             error, stream = ovs.stream.Stream.open_block(ovs.stream.Stream.open(remote), CONNECT_TIMEOUT_MS)
@@ -180,12 +190,27 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
                 why = f"{remote} does not answer"
             elif reply.error:
                 why = f"{remote} has no database of this name"
+            elif needed := [name for name in self._absent(reply.result) if name not in self._optional]:
+                why = f"{remote}: {_lack(reply.result, needed)}"
             else:
                 return reply.result, ""
         return None, why
+
+    def _absent(self, schema: Any) -> list[str]:
+        """The tables and columns of ours that the schema does not have."""
+        tables = schema["tables"]
+        columns = ((table, column) for table, columns in self._columns.items() for column in columns if table in tables)
+        return [
+            *(table for table in self._columns if table not in tables),
+            *(f"{table}.{column}" for table, column in columns if column not in tables[table]["columns"]),
+        ]
 
     def _say(self, level: int, message: str) -> None:
         """Log what is the case, once for as long as it is."""
         if message != self._said:
             self._said = message
             self.log(level, "%s", message)
+
+
+def _lack(schema: Any, absent: Sequence[str]) -> str:
+    return f"schema version {schema.get('version', 'unknown')} has no {', '.join(absent)}"

@@ -312,7 +312,7 @@ class PhysicalPorts(SwitchWriter):
 
 
 class Faults(SwitchWriter):
-    """switch_fault_status and port_fault_status."""
+    """switch_fault_status and port_fault_status, where the schema has them."""
 
     what = "fault columns are"
 
@@ -320,6 +320,8 @@ class Faults(SwitchWriter):
         changed = False
         columns = [(switch, "switch_fault_status"), *((port, "port_fault_status") for port in switch.ports)]
         for row, column in columns:
+            if column not in row._table.columns:
+                continue  # Schemas before 1.1.0 do not have it.
             faults = wanted.faults.get(str(row.uuid), frozenset())
             if set(getattr(row, column)) != faults:
                 setattr(row, column, sorted(faults))
