@@ -80,6 +80,11 @@ def fault_columns(node: Node) -> set[tuple[str, str]]:
     return {(row["name"], keyword) for row in rows for column in columns for keyword in listed(row.get(column, []))}
 
 
+def convert(node: Node, schema: Path) -> None:
+    """Give hardware_vtep another schema while it is in use."""
+    node.run("ovsdb-client", "convert", f"unix:{node.socket}", str(schema))
+
+
 @pytest.mark.parametrize(("number", "version"), list(enumerate(VERSIONS, 1)))
 def test_with_an_older_schema_everything_works_that_can_and_one_line_says_what_does_not(
     lab: Lab, kernel: KernelVtep, number: int, version: str
@@ -137,15 +142,40 @@ def test_a_schema_without_what_is_needed_is_said_and_waited_for(lab: Lab, withou
     node = lab.node(f"lacks{len(without)}", start=False)
     start(node, "0.9.0", without)
     node.start_app()
-    line = f"hardware_vtep: unix:{node.socket}: schema version 0.9.0 has no {lacks}; waiting for it"
+    line = f"hardware_vtep: schema version 0.9.0 has no {lacks}; waiting for it"
     node.app.wait_log(f"^{re.escape(line)}$")
     node.vsctl("set-controller", "br0", support.CONTROLLER)
     node.app.wait_log(r"^switch \w+ connected$")
 
-    schema = SCHEMA_DIRECTORY / SCHEMAS["vtep"]
-    node.run("ovsdb-client", "convert", f"unix:{node.socket}", str(schema))
+    convert(node, SCHEMA_DIRECTORY / SCHEMAS["vtep"])
     node.app.wait_log(r"^hardware_vtep: connected to ")
-    assert node.app.log().count("hardware_vtep: unix:") == 1
+    assert node.app.log().count("hardware_vtep: schema") == 1
     node.vtep_ctl("add-ps", "br0")
     node.app.wait_log(r"^br0: switch \w+ is served$")
+    node.app.kill()
+
+
+def test_a_schema_that_becomes_another_one_while_running_is_used_as_it_is_then(lab: Lab) -> None:
+    node = lab.node("converted", "10.2.2.11/24")
+    support.set_up(node)
+    support.add_logical_switch(node, "ls0", 5011)
+    hosts = [node.add_port(port, address=f"192.168.1.{n}/24") for n, port in enumerate(("p0", "p1"), 1)]
+    support.bind(node, "ls0", "p0", "p1")
+    node.wait_until(lambda: hosts[0].ping(hosts[1], count=1), what="an answer")
+    older = write_schema(node.directory / "older.ovsschema", "1.0.0", SINCE_1_1)
+    useless = write_schema(node.directory / "useless.ovsschema", "0.9.0", ("Mcast_Macs_Local",))
+
+    convert(node, older)
+    node.app.wait_log(r"^hardware_vtep: schema version 1.0.0 has no .*: done without$")
+    node.wait_until(lambda: node.app.log().count("hardware_vtep: connected to ") == 2, what="the database to be back")
+    node.vsctl("set", "Port", "p1", "tag=5")
+    node.app.wait_log(r"^br0: Physical_Port p1: .* tag 5; refused$")
+
+    convert(node, useless)
+    node.app.wait_log(r"^hardware_vtep: schema version 0.9.0 has no Mcast_Macs_Local; waiting for it$")
+    convert(node, SCHEMA_DIRECTORY / SCHEMAS["vtep"])
+    node.wait_until(lambda: fault_columns(node) == {("p1", "invalid_vlan_map")}, what="the fault")
+    node.vsctl("clear", "Port", "p1", "tag")
+    node.wait_until(lambda: hosts[0].ping(hosts[1], count=1), what="an answer")
+    assert len(re.findall("^hardware_vtep: ", node.app.log(), re.MULTILINE)) == 7
     node.app.kill()

@@ -59,6 +59,8 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         self._optional = optional
         self._idl: _Notices | None = None
         self._loaded = False
+        self._lost = False
+        self._done_without: list[str] = []
         self._said: str | None = None
         self._transaction: Any = None
         self._retry_at = 0.0
@@ -109,7 +111,9 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         if self._idl is None:
             self._connect()
             return
-        self._run(self._idl)
+        if not self._run(self._idl):
+            self._disconnect(self._idl)
+            return
         poller = ovs.poller.Poller()
         self._idl.wait(poller)
         if self._transaction is not None:
@@ -118,7 +122,8 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             poller.timer_wait(int(1000 * (self._retry_at - self.monotonic())) + 1)
         self.wait(poller)
 
-    def _run(self, idl: _Notices) -> None:
+    def _run(self, idl: _Notices) -> bool:
+        """Do what there is to do; return whether the connection is still there."""
         was_monitoring = idl.is_monitoring()
         idl.run()
         changed, idl.changed = idl.changed, {}
@@ -127,12 +132,13 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             self._loaded = True
             self.follow({table: set(self.rows(table)) for table in idl.tables}, True)
         elif was_monitoring and not idl.is_monitoring():
-            self._say(logging.WARNING, f"{self._database}: connection lost, trying again")
+            return False
         elif changed and self._loaded:
             self.follow(changed, False)
         # What was taken in while a transaction was under way is written after it: nothing else will wake us for it.
         while self._write(idl):
             pass
+        return True
 
     def _write(self, idl: _Notices) -> bool:
         """Go on with the transaction, or begin one; return whether it is over."""
@@ -158,24 +164,38 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             self.not_written(str(transaction.get_error()))
         return True
 
+    def _disconnect(self, idl: _Notices) -> None:
+        """Begin anew: when the database is back, it may have another schema."""
+        self._say(logging.WARNING, f"{self._database}: connection lost, trying again")
+        if self._transaction is not None:
+            self._transaction.abort()
+            self._transaction = None
+            self.not_written(None)
+        idl.close()
+        self._idl, self._loaded, self._lost = None, False, True
+
     def _connect(self) -> None:
         schema, why = self._schema()
-        if schema is None:
-            self._say(logging.WARNING, f"{self._database}: {why}; waiting for it")
+        absent = [] if schema is None else self._absent(schema)
+        if needed := [name for name in absent if name not in self._optional]:
+            why = _lack(schema, needed)
+        if schema is None or needed:
+            if needed or not self._lost:
+                self._say(logging.WARNING, f"{self._database}: {why}; waiting for it")
             poller = ovs.poller.Poller()
             poller.timer_wait(int(1000 * RETRY_SECONDS))
             self.wait(poller)
             return
-        absent = self._absent(schema)
-        if absent:
+        if absent and absent != self._done_without:
             self.log(logging.WARNING, "%s: %s: done without", self._database, _lack(schema, absent))
+        self._done_without = absent
         helper = ovs.db.idl.SchemaHelper(schema_json=schema)
         for table, columns in self._columns.items():
             helper.register_columns(table, [column for column in columns if f"{table}.{column}" not in absent])
         self._idl = _Notices(",".join(self._remotes), helper)
 
     def _schema(self) -> tuple[Any, str]:
-        """The schema of the database from the first remote that has it with all that is needed, or None and why."""
+        """The schema of the database from the first remote that has it, or None and why."""
         why = ""
         for remote in self._remotes:
             error, stream = ovs.stream.Stream.open_block(ovs.stream.Stream.open(remote), CONNECT_TIMEOUT_MS)
@@ -190,8 +210,6 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
                 why = f"{remote} does not answer"
             elif reply.error:
                 why = f"{remote} has no database of this name"
-            elif needed := [name for name in self._absent(reply.result) if name not in self._optional]:
-                why = f"{remote}: {_lack(reply.result, needed)}"
             else:
                 return reply.result, ""
         return None, why
