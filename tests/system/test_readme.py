@@ -49,6 +49,7 @@ def test_the_steps_of_the_readme_make_a_bridge_a_vtep_that_can_be_driven_as_it_s
     flows = node.wait_until(lambda: _flows_when_ready(node), what="the flow of add-ucast-remote")
     assert "set_field:10.2.2.3->tun_dst" in flows
     assert "set_field:0x21->tun_id" in flows
+    _wait_for_output(node, "ss --no-header --listening --tcp --numeric", ":6640 ")
 
 
 def _flows_when_ready(node: Node) -> str:
