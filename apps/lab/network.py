@@ -79,9 +79,13 @@ class Lab:
         """A host that is not plugged in anywhere yet."""
         return self._named_host(name, mac, address)
 
-    def peer(self, name: str, address: str) -> Peer:
-        """A machine on the underlay for VXLAN datagrams that are made by hand."""
-        return self._owned(Peer(self.prefix + name, self.new_mac(), address, self.underlay))
+    def segment(self, name: str) -> Underlay:
+        """A network apart from the underlay, for management say; `Underlay.plug` lays cables to it."""
+        return self._owned(Underlay(self.prefix + name, self._mtu))
+
+    def peer(self, name: str, address: str, segment: Underlay | None = None) -> Peer:
+        """A machine on the underlay, or another segment, for what is made by hand: VXLAN datagrams, OVSDB requests."""
+        return self._owned(Peer(self.prefix + name, self.new_mac(), address, segment or self.underlay))
 
     def kernel_vtep(self, name: str, address: str) -> KernelVtep:
         """A machine on the underlay whose VTEP is the Linux kernel's vxlan device."""
