@@ -18,6 +18,8 @@ for scope in all default; do
     file=/proc/sys/net/ipv6/conf/$scope/disable_ipv6
     [ ! -e $file ] || echo 1 >$file
 done
+# The kernel too sees what arrives at a port of the switch, and would answer ARP there for the addresses of all others.
+echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
 """
 
 

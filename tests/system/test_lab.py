@@ -127,6 +127,15 @@ def test_daemons_can_be_stopped_and_killed_one_by_one_and_started_again(lab: Lab
     assert left.ping(right, count=1) == 1
 
 
+def test_an_address_on_the_underlay_is_answered_for_with_one_mac(lab: Lab) -> None:
+    node, peer = lab.node("arp", underlay="10.2.2.15/24"), lab.peer("arp-peer", "10.2.2.16/24")
+    with peer.capture() as arriving:
+        peer.send(arp_request(peer.mac, peer.ip_address, node.underlay_ip))
+        arriving.wait(lambda frame: frame.dst == peer.mac)
+        answers = {frame.src for frame in arriving.quiet() if frame.dst == peer.mac}
+    assert answers == {lab.underlay.mac_of(node.underlay_ip)}
+
+
 def test_kernel_vteps_reach_each_other_across_the_underlay(lab: Lab) -> None:
     first, second = lab.kernel_vtep("kernel1", "10.2.2.11/24"), lab.kernel_vtep("kernel2", "10.2.2.12/24")
     first.add_vni(33, second.ip_address)
