@@ -3,6 +3,8 @@
 import pytest
 
 from apps.lab import Frame, Host, Lab, Node, Tag
+from apps.lab.database import select
+from apps.lab.node import HARDWARE_VTEP
 from tests.system.support import add_logical_switch, bind, identities, new_frame, physical_ports, set_up
 
 FRAMES = 7
@@ -28,11 +30,12 @@ def node(set_up_hosts: tuple[Node, Host, Host]) -> Node:
 
 def stats(node: Node) -> dict[tuple[str, int], dict[str, int]]:
     """vlan_stats by the port's name and VLAN."""
-    rows = {row["_uuid"]: row for row in node.rows("Logical_Binding_Stats")}
+    ports, counts = select(node.socket, HARDWARE_VTEP, ("Physical_Port", "Logical_Binding_Stats"))
+    rows = {row["_uuid"]: row for row in counts}
     columns = ("packets_from_local", "bytes_from_local", "packets_to_local", "bytes_to_local")
     return {
         (port["name"], int(vlan)): {column: rows[uuid][column] for column in columns}
-        for port in node.rows("Physical_Port")
+        for port in ports
         for vlan, uuid in port["vlan_stats"].items()
     }
 
