@@ -134,6 +134,7 @@ def test_a_bridge_without_a_row_is_left_alone_until_it_has_one_and_when_it_has_n
     assert set(own) < set(support.flows(node, "br2"))
     assert support.physical_ports(node, "br2") == {"r0", "r1"}
     node.wait_until(lambda: bridge_row(node, "br2")["fail_mode"] == "secure", what="fail_mode")
+    assert bridge_row(node, "br2")["external_ids"] == {"vtep-ryu-fail-mode": "standalone"}
     support.add_logical_switch(node, "ls2", VNI + 2)
     support.bind(node, "ls2", "r0", "r1", bridge="br2")
     support.reach(hosts["r0"], hosts["r1"])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from vtep_ryu.core.marks import FAIL_MODE_BEFORE, MARK
 from vtep_ryu.core.model import Bridge
 from vtep_ryu.drivers.ovsdb import OvsdbClient
 
@@ -18,7 +19,7 @@ LOG = logging.getLogger(__name__)
 
 COLUMNS = {
     "Open_vSwitch": ("bridges",),
-    "Bridge": ("name", "datapath_id", "ports", "fail_mode", "protocols", "controller"),
+    "Bridge": ("name", "datapath_id", "ports", "fail_mode", "protocols", "controller", "external_ids"),
     "Port": ("name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids"),
     "Interface": ("name", "type", "options", "external_ids", "error"),
     "Controller": (
@@ -31,9 +32,6 @@ COLUMNS = {
 }
 
 OPENFLOW = "OpenFlow13"
-MARK = "vtep-ryu"
-"""The key in external_ids of what this program created."""
-
 MAX_BACKOFF_MS = 1000
 
 
@@ -100,7 +98,11 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
 
     def _set_up(self, bridge: Any) -> bool:
         """Everything but tunnels that a bridge needs; return whether anything was missing."""
-        changed = _assign(bridge, "fail_mode", ["secure"])
+        changed = False
+        if bridge.fail_mode != ["secure"]:
+            changed = True
+            bridge.setkey("external_ids", FAIL_MODE_BEFORE, "".join(bridge.fail_mode))
+            bridge.fail_mode = ["secure"]
         protocols = list(bridge.protocols)
         if protocols and OPENFLOW not in protocols:
             changed |= _assign(bridge, "protocols", sorted([*protocols, OPENFLOW]))
