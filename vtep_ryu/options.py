@@ -6,6 +6,7 @@ is one line on stderr and exit status 1.
 """
 
 import contextlib
+import errno
 import io
 import ipaddress
 import os
@@ -189,14 +190,19 @@ def ryu_defaults(conf: cfg.ConfigOpts) -> None:
         conf.set_default(name, value)
 
 
-def default_remote(environ: Mapping[str, str], exists: Callable[[str], bool]) -> str:
-    """The remote of a local ovsdb-server: in $OVS_RUNDIR, else in the first usual directory that has a ``db.sock``.
+def run_directory(environ: Mapping[str, str], exists: Callable[[str], bool]) -> str:
+    """Where Open vSwitch has its sockets: $OVS_RUNDIR, else the first usual directory that has a ``db.sock``.
 
     Where none has one yet it is the first of them, so that the program can wait there.
     """
-    directories = (environ["OVS_RUNDIR"],) if environ.get("OVS_RUNDIR") else RUN_DIRECTORIES
-    sockets = [f"{directory}/db.sock" for directory in directories]
-    return "unix:" + next(filter(exists, sockets), sockets[0])
+    if directory := environ.get("OVS_RUNDIR"):
+        return directory
+    return next((each for each in RUN_DIRECTORIES if exists(f"{each}/db.sock")), RUN_DIRECTORIES[0])
+
+
+def default_remote(environ: Mapping[str, str], exists: Callable[[str], bool]) -> str:
+    """The remote of a local ovsdb-server."""
+    return f"unix:{run_directory(environ, exists)}/db.sock"
 
 
 def load(
@@ -268,11 +274,20 @@ def check_listener(conf: cfg.ConfigOpts) -> None:
     Ryu would log a traceback and go on without switches.
     """
     host, port = conf.ofp_listen_host, conf.ofp_tcp_listen_port
+    if error := obstacle(host, port):
+        _exit(f"cannot listen on {host}:{port} for OpenFlow: {os.strerror(error)}")
+
+
+def obstacle(host: str, port: int) -> int:
+    """The errno of why a TCP port cannot be listened on; 0 where it can. EADDRINUSE: somebody does already."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        _exit(f"cannot listen on {host}:{port} for OpenFlow: {os.strerror(error.errno or 0)}")
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.errno or errno.EINVAL
+    return 0
 
 
 def _exit(message: str) -> NoReturn:

@@ -34,13 +34,17 @@ class Reconciler:
 
     One reconciliation takes all that has changed since the last, so bursts are coalesced. Nothing is applied before the
     switch has been taken over: what is right there stays, with its counters and timers, and what is not goes last.
+
+    served says whether it has been; on_served is called when that changes.
     """
 
-    def __init__(self, vtep: Vtep, switch: Switch, publish: Publish) -> None:
+    def __init__(self, vtep: Vtep, switch: Switch, publish: Publish, on_served: Callable[[], None]) -> None:
         self.vtep = vtep
         self.switch = switch
         self.ready = False
+        self.served = False
         self._publish = publish
+        self._on_served = on_served
         self._installed: dict[Unit, Rendering] = {}
         self._epoch = 0
         self._wake = hub.Event()
@@ -55,6 +59,7 @@ class Reconciler:
         try:
             with self.switch.turn:
                 self._take_over()
+                self._set_served(True)
                 while True:
                     self._wake.wait()
                     self._wake.clear()
@@ -65,6 +70,8 @@ class Reconciler:
             self.switch.close()
         except Refused as error:
             LOG.error("%s: the switch cannot be used: %s", self.vtep.name, error)
+        finally:
+            self._set_served(False)
 
     def report(self, interval: float, report: Report) -> None:
         """Report the bindings' statistics every interval seconds where they changed, until the connection is lost."""
@@ -126,6 +133,10 @@ class Reconciler:
         there = {group.id for rendering in self._installed.values() for group in rendering.groups}
         switch.forget_groups(switch.group_ids() - there)
         LOG.info("%s: switch %016x is served", vtep.name, switch.datapath_id)
+
+    def _set_served(self, served: bool) -> None:
+        self.served = served
+        self._on_served()
 
     def _reconcile(self) -> None:
         wanted = self._render()

@@ -5,6 +5,7 @@ Events in, state changed, reconcile. What the database's rows mean is core/'s, h
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import os
@@ -27,6 +28,7 @@ from vtep_ryu.core.model import Settings, Update
 from vtep_ryu.core.statistics import BindingStats
 from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.drivers.companion import Companion
+from vtep_ryu.drivers.control import Control, Status
 from vtep_ryu.drivers.hwvtep import HardwareVtep
 from vtep_ryu.drivers.openvswitch import Bridges, OpenVSwitch, Serve
 from vtep_ryu.drivers.publish import LocalMac, Post, PublishMacs, PublishStatistics, PublishSwitches
@@ -89,6 +91,8 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._statistics_interval = chosen.statistics_interval
         self._hwvtep = HardwareVtep(chosen.hardware_vtep_remotes)
         self._openvswitch = OpenVSwitch(chosen.open_vswitch_remotes, chosen.packet_in_rate, chosen.packet_in_burst)
+        self._control = Control(options.run_directory(os.environ, os.path.exists))
+        self._status = Status((), chosen.hardware_vtep_remotes, chosen.open_vswitch_remotes, ())
         self._database = Database()
         self._bridges: Bridges | None = None
         self._vteps: dict[str, Vtep] = {}
@@ -105,16 +109,42 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         """Start following the databases; returns Ryu's own green thread for this application."""
         thread = super().start()
         LOG.info("vtep_ryu %s", __version__)
-        for client, receive in ((self._hwvtep, self._on_update), (self._openvswitch, self._on_bridges)):
-            client.start()
-            hub.spawn(self._follow, client, receive)
+        self._control.post(self._status)
+        for companion, receive in (
+            (self._hwvtep, self._on_update),
+            (self._openvswitch, self._on_bridges),
+            (self._control, self._on_log_level),
+        ):
+            companion.start()
+            hub.spawn(self._follow, companion, receive)
+        hub.spawn(fatal(self._await_listener))
         return thread
 
-    # The databases.
+    # Who else is there: the databases and the control socket.
 
     @fatal
-    def _follow(self, client: Companion[Any, Any], receive: Callable[[Any], None]) -> None:
-        client.deliver(receive)
+    def _follow(self, companion: Companion[Any, Any], receive: Callable[[Any], None]) -> None:
+        companion.deliver(receive)
+
+    def _await_listener(self) -> None:
+        """Say in the status where OpenFlow is listened for, as soon as it is."""
+        host, port = cfg.CONF.ofp_listen_host, cfg.CONF.ofp_tcp_listen_port
+        while not options.obstacle(host, port):
+            hub.sleep(0.01)
+        self._post_status(listen=(f"tcp:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}",))
+
+    def _on_log_level(self, level: str) -> None:
+        logging.getLogger("vtep_ryu").setLevel(level)
+        LOG.log(logging.getLevelName(level), "log level %s", level)
+
+    def _post_status(self, **changes: tuple[str, ...]) -> None:
+        status = dataclasses.replace(self._status, **changes)
+        if status != self._status:
+            self._status = status
+            self._control.post(status)
+
+    def _on_served(self) -> None:
+        self._post_status(bridges=tuple(sorted(each.vtep.name for each in self._reconcilers.values() if each.served)))
 
     def _on_update(self, update: Update) -> None:
         touched = self._database.apply(update)
@@ -193,7 +223,8 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
                 self._cleaned.add(datapath_id)
                 hub.spawn(fatal(_clean), bridge.name, switch)
         elif datapath_id not in self._reconcilers:
-            reconciler = Reconciler(self._vteps[bridge.name], switch, functools.partial(self._publish, bridge.name))
+            publish = functools.partial(self._publish, bridge.name)
+            reconciler = Reconciler(self._vteps[bridge.name], switch, publish, self._on_served)
             self._reconcilers[datapath_id] = reconciler
             self._threads[datapath_id] = [hub.spawn(fatal(reconciler.run))]
             if self._statistics_interval:

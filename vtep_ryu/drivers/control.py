@@ -1,0 +1,133 @@
+"""The control socket, ``$OVS_RUNDIR/vtep_ryu.PID.ctl``: ovs-appctl(8) asks the application there how it is.
+
+A companion thread answers, so that it does also when the main thread is busy. It knows what was posted last.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ovs.poller
+import ovs.stream
+import ovs.unixctl
+import ovs.unixctl.server
+from eventlet import patcher
+
+from vtep_ryu import __version__
+from vtep_ryu.drivers.companion import Companion
+from vtep_ryu.options import LOG_LEVELS
+
+LOG = logging.getLogger(__name__)
+
+_socket = patcher.original("socket")
+
+SOCKET_MODE = 0o700
+BACKLOG = 64
+
+
+class WrongCommand(Exception):
+    """What was asked for cannot be done; the text is the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What vtep/status tells, besides process id and version.
+
+    listen: where switches can connect, nowhere at first; the remotes of the databases; the names of the bridges whose
+    flows are in.
+    """
+
+    listen: tuple[str, ...]
+    hardware_vtep: tuple[str, ...]
+    open_vswitch: tuple[str, ...]
+    bridges: tuple[str, ...]
+
+
+class Control(Companion[Status, str]):
+    """Answers on the control socket. The main thread posts a Status when it changes, and gets log levels to set."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__("control", LOG)
+        self._path = Path(directory, f"vtep_ryu.{os.getpid()}.ctl")
+        self._server: Any = None
+        self._status: Status | None = None
+
+    def start(self) -> None:
+        """Listen and start the thread; where one cannot listen, say so and do without."""
+        try:
+            self._server = ovs.unixctl.server.UnixctlServer(self._listen())
+        except OSError as error:
+            LOG.warning("no control socket %s: %s", self._path, error.strerror or error)
+            return
+        self._remove_at_exit()
+        self._register("version", "", 0, lambda _: f"vtep_ryu {__version__}")
+        self._register("vtep/status", "", 0, lambda _: self._show_status())
+        self._register("vtep/log-level", "LEVEL", 1, lambda argv: self._set_log_level(*argv))
+        super().start()
+
+    def loop(self) -> None:
+        for status in self.taken():
+            self._status = status
+        self._server.run()
+        poller = ovs.poller.Poller()
+        self._server.wait(poller)
+        self.wait(poller)
+
+    # The commands.
+
+    def _register(self, name: str, usage: str, arguments: int, answer: Callable[[Sequence[str]], str]) -> None:
+        def callback(connection: Any, argv: Sequence[str], _: None) -> None:
+            try:
+                connection.reply(answer(argv))
+            except WrongCommand as error:
+                connection.reply_error(str(error))
+
+        ovs.unixctl.command_register(name, usage, arguments, arguments, callback, None)
+
+    def _show_status(self) -> str:
+        assert self._status is not None
+        return json.dumps(asdict(self._status) | {"pid": os.getpid(), "version": __version__}, indent=2)
+
+    def _set_log_level(self, level: str) -> str:
+        if level not in LOG_LEVELS:
+            raise WrongCommand(f"the level is '{level}', must be one of {', '.join(LOG_LEVELS)}")
+        self.hand_over(level.upper())
+        return ""
+
+    # The socket. The ovs package would also take over SIGINT, which Ryu handles, and cannot from a thread.
+
+    def _listen(self) -> Any:
+        self._remove()
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            os.fchmod(listener.fileno(), SOCKET_MODE)
+            listener.bind(str(self._path))
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            raise
+        return ovs.stream.PassiveStream(listener, f"punix:{self._path}", None)
+
+    def _remove_at_exit(self) -> None:
+        atexit.register(self._remove)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, self._end)
+
+    def _end(self, number: int, _: Any) -> None:
+        """End by this signal, as without a handler."""
+        self._remove()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    def _remove(self) -> None:
+        self._path.unlink(missing_ok=True)
