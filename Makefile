@@ -4,7 +4,7 @@ PACKAGES = ca-certificates ethtool iperf3 iproute2 iputils-ping openvswitch-swit
 BIN = .venv/bin
 # A file of tests shares its labs, so it stays in one process.
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
-TYPED = vtep_ryu/core vtep_ryu/drivers vtep_ryu/compat.py vtep_ryu/options.py
+TYPED = vtep_ryu/core vtep_ryu/drivers vtep_ryu/command vtep_ryu/compat.py vtep_ryu/options.py
 
 export PATH := $(PATH):/usr/sbin:/sbin
 

@@ -1,0 +1,139 @@
+"""``vtep-ryu`` on a machine of the lab."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from apps.lab import LabError, Node
+from apps.lab.daemons import Daemon
+
+PROGRAM = str(Path(sys.executable).parent / "vtep-ryu")
+APPLICATION = "vtep_ryu.apps.vtep"
+END_SECONDS = 3
+"""In which what was told to end has; on a machine with nothing else to do it is less than one."""
+
+
+class Command(Daemon):
+    """One ``vtep-ryu``, under the name that its pidfile has."""
+
+    def __init__(self, node: Node, name: str = "vtep-ryu") -> None:
+        super().__init__(node, node.directory / f"{name}.pid")
+        self.node = node
+        self.name = name
+        self.logfile = node.directory / f"{name}.log"
+
+    def detach(self, *options: str, switch: str = "br0") -> None:
+        """Start it in the background, with a pidfile and a log file; returns when it has come back."""
+        names = (f"--pidfile={self.pidfile}", f"--log-file={self.logfile}")
+        self.start(PROGRAM, *names, "--detach", *before_dashes(options), switch, *after_dashes(options))
+
+    def exit(self) -> None:
+        """End it as a user does, and wait until it has gone."""
+        pid = self.pid
+        assert pid
+        self.appctl("exit")
+        self.node.wait_until(lambda: not alive(pid), END_SECONDS, f"process {pid} to end")
+
+    def appctl(self, *argv: str) -> str:
+        """``ovs-appctl -t`` with its control socket."""
+        return self.node.appctl(str(self.node.directory / f"vtep-ryu.{self.pid}.ctl"), *argv)
+
+    def log(self) -> str:
+        """Its log."""
+        return self.logfile.read_text() if self.logfile.exists() else ""
+
+    def wait_log(self, text: str, timeout: float = 20) -> None:
+        """Wait until its log has this text."""
+        self.node.wait_until(lambda: text in self.log(), timeout, f"{text!r} in the log:\n{self.log()}")
+
+
+def before_dashes(options: tuple[str, ...]) -> tuple[str, ...]:
+    """What of the options is the command's."""
+    return options[: options.index("--")] if "--" in options else options
+
+
+def after_dashes(options: tuple[str, ...]) -> tuple[str, ...]:
+    """What of them is the application's, with the dashes."""
+    return options[options.index("--") :] if "--" in options else ()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def applications(node: Node) -> set[int]:
+    """The process ids of the applications of a machine, whoever started them."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if APPLICATION in (process / "cmdline").read_text().split("\0"):
+                environment = (process / "environ").read_text().split("\0")
+                if f"OVS_RUNDIR={node.directory}" in environment and alive(int(process.name)):
+                    found.add(int(process.name))
+        except OSError:
+            continue  # It has ended.
+    return found
+
+
+def the_application(node: Node) -> int:
+    """The only application of a machine."""
+    (pid,) = applications(node)
+    return pid
+
+
+def status(node: Node, pid: int | None = None) -> dict[str, Any]:
+    """What an application says to vtep/status; the only one if none is named."""
+    socket = node.directory / f"vtep_ryu.{pid or the_application(node)}.ctl"
+    return dict(json.loads(node.appctl(str(socket), "vtep/status")))
+
+
+def served(node: Node) -> list[str]:
+    """The bridges that the only application serves; none while there is none."""
+    try:
+        return list(status(node)["bridges"])
+    except (ValueError, LabError):
+        return []
+
+
+def outcome(node: Node, *argv: str, timeout: float = 30) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of ``vtep-ryu`` with these arguments."""
+    process = node.popen(PROGRAM, *argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    output, errors = process.communicate(timeout=timeout)
+    return process.returncode, output, errors
+
+
+def controllers(node: Node, bridge: str = "br0") -> dict[str, str]:
+    """The targets of a bridge's controllers, each with the _uuid of its row: ovs-vswitchd writes to it too."""
+    (row,) = node.transact(
+        {"op": "select", "table": "Bridge", "where": [["name", "==", bridge]], "columns": ["controller"]},
+        db="Open_vSwitch",
+    )[0]["rows"]
+    rows = node.transact(
+        {"op": "select", "table": "Controller", "where": [], "columns": ["_uuid", "target"]},
+        db="Open_vSwitch",
+    )[0]["rows"]
+    its = str(row["controller"])
+    return {each["target"]: each["_uuid"][1] for each in rows if each["_uuid"][1] in its}
+
+
+def kill_all(node: Node) -> None:
+    """End whatever of ours runs on a machine, and remove what it left in the run directory."""
+    for pidfile in node.directory.glob("*.pid"):
+        if not pidfile.name.startswith("ovs"):
+            Daemon(node, pidfile).kill()
+    if node.app.running:
+        node.app.kill()
+    for pid in applications(node):
+        os.kill(pid, signal.SIGKILL)
+    node.wait_until(lambda: not applications(node), what="the applications to end")
+    for pattern in ("vtep[_-]ryu.*", "ovs-vtep.*"):
+        for left in node.directory.glob(pattern):
+            left.unlink()

@@ -1,0 +1,192 @@
+"""vtep-ryu in the place of ovs-vtep: how it starts, what it says, how it ends."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from apps.lab import Lab, Node
+from tests.system import command, support
+from tests.system.command import (
+    END_SECONDS,
+    PROGRAM,
+    Command,
+    applications,
+    controllers,
+    outcome,
+    served,
+    status,
+    the_application,
+)
+from vtep_ryu import __version__
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def machine(lab: Lab) -> Node:
+    """A machine with a br0 of two ports whose Physical_Switch row is there."""
+    made = lab.node("a", "10.2.2.1/24")
+    made.add_port("p0")
+    made.add_port("p1")
+    made.vtep_ctl("add-ps", "br0", "--", "set", "Physical_Switch", "br0", "tunnel_ips=10.2.2.1")
+    return made
+
+
+@pytest.fixture
+def node(machine: Node) -> Iterator[Node]:
+    """The machine, with nothing of ours running before and after."""
+    assert not applications(machine)
+    yield machine
+    command.kill_all(machine)
+
+
+def test_it_comes_back_from_detach_without_a_word_when_the_switch_is_served(node: Node) -> None:
+    vtep = Command(node)
+    status_, output, errors = outcome(node, "--log-file", "--pidfile", "--detach", "br0")
+    assert (status_, output, errors) == (0, "", "")
+    assert served(node) == ["br0"]
+    assert status(node)["listen"] == list(controllers(node))
+    assert support.physical_ports(node) == {"p0", "p1"}
+    assert vtep.pid
+    assert "| vtep_ryu | INFO | br0: switch" in vtep.log()
+
+
+def test_ovs_appctl_finds_it_by_its_name(node: Node) -> None:
+    Command(node).detach()
+    assert node.appctl("vtep-ryu", "version") == f"vtep-ryu (Open vSwitch) {__version__}"
+    pid, application = Command(node).pid, the_application(node)
+    node.appctl("vtep-ryu", "exit")
+    node.wait_until(lambda: not command.alive(pid) and not command.alive(application), END_SECONDS, "both to end")
+    assert not list(node.directory.glob("vtep*.ctl"))
+    assert not list(node.directory.glob("vtep*.pid"))
+
+
+def test_a_link_named_ovs_vtep_answers_to_that_name(node: Node, tmp_path: Path) -> None:
+    link = tmp_path / "ovs-vtep"
+    link.symlink_to(PROGRAM)
+    node.run(str(link), "--log-file", "--pidfile", "--detach", "br0")
+    assert "ovs-vtep" in node.appctl("ovs-vtep", "version")
+    assert "is served" in (node.directory / "ovs-vtep.log").read_text()
+    pid = int((node.directory / "ovs-vtep.pid").read_text())
+    node.appctl("ovs-vtep", "exit")
+    node.wait_until(lambda: not command.alive(pid), END_SECONDS, "it to end")
+
+
+def test_its_version_is_the_programs(node: Node) -> None:
+    assert outcome(node, "--version") == (0, f"vtep-ryu {__version__}\n", "")
+
+
+@pytest.mark.parametrize("wrong", [("--no-such-option", "br0"), (), ("br0", "br1")])
+def test_a_wrong_command_line_is_a_usage_message_and_exit_status_2(node: Node, wrong: tuple[str, ...]) -> None:
+    exit_status, output, errors = outcome(node, *wrong)
+    assert (exit_status, output) == (2, "")
+    assert errors.startswith("usage: vtep-ryu")
+
+
+@pytest.mark.parametrize("detach", [("--detach",), ()])
+def test_a_bridge_that_does_not_exist_is_one_line_and_exit_status_1(node: Node, detach: tuple[str, ...]) -> None:
+    expected = "vtep-ryu: there is no bridge br7 (ovs-vsctl add-br br7)\n"
+    assert outcome(node, "--log-file", *detach, "br7") == (1, "", expected)
+
+
+@pytest.mark.parametrize("detach", [("--detach",), ()])
+def test_a_physical_switch_that_does_not_exist_is_one_line_and_exit_status_1(
+    node: Node, detach: tuple[str, ...]
+) -> None:
+    expected = "vtep-ryu: there is no physical switch br-phy in hardware_vtep (vtep-ctl add-ps br-phy)\n"
+    assert outcome(node, *detach, "br-phy") == (1, "", expected)
+
+
+def test_a_wrong_option_of_the_application_is_one_line_and_exit_status_1(node: Node) -> None:
+    exit_status, output, errors = outcome(node, "--detach", "br0", "--", "--vtep-mac-ageing-time=never")
+    assert (exit_status, output) == (1, "")
+    assert len(errors.splitlines()) == 1
+    assert "[vtep] mac_ageing_time is 'never', must be an integer from 0 to 65535" in errors
+
+
+def test_a_second_one_with_the_same_pidfile_is_told_so(node: Node) -> None:
+    vtep = Command(node)
+    vtep.detach()
+    exit_status, _, errors = outcome(node, "--pidfile", "--detach", "br0")
+    assert exit_status == 1
+    assert f"already running as pid {vtep.pid}, aborting" in errors
+    assert served(node) == ["br0"]
+
+
+def test_the_applications_log_is_in_its_log_file_with_its_levels(node: Node) -> None:
+    vtep = Command(node)
+    vtep.detach("-vfile:dbg")
+    assert re.search(r"^\d{4}-\S+Z \| *\d+ *\| vtep_ryu \| DBG \| br0: reconciled: ", vtep.log(), re.MULTILINE)
+    vtep.appctl("vlog/set", "vtep_ryu:file:warn")
+    before = vtep.log()
+    support.add_logical_switch(node, "ls0", 5000)
+    node.vtep_ctl("add-ucast-remote", "ls0", "no-address", "10.2.2.9")
+    vtep.wait_log("| vtep_ryu | WARN | Ucast_Macs_Remote no-address of ls0: ")
+    node.vtep_ctl("clear-remote-macs", "ls0", "--", "del-ls", "ls0")
+    assert "INFO" not in vtep.log().removeprefix(before)
+
+
+def test_a_level_that_is_set_later_reaches_the_application(node: Node) -> None:
+    vtep = Command(node)
+    vtep.detach()
+    assert "| DBG |" not in vtep.log()
+    vtep.appctl("vlog/set", "vtep_ryu:file:dbg")
+    node.wait_until(lambda: "log level DEBUG" in vtep.log(), what="the level")
+    support.add_logical_switch(node, "ls1", 5001)
+    support.bind(node, "ls1", "p0")
+    vtep.wait_log("| vtep_ryu | DBG | br0: reconciled: ")
+    node.vtep_ctl("unbind-ls", "br0", "p0", "0")
+
+
+def test_the_log_file_is_opened_anew_when_told_to(node: Node) -> None:
+    vtep = Command(node)
+    vtep.detach()
+    vtep.logfile.rename(vtep.logfile.with_suffix(".1"))
+    vtep.appctl("vlog/reopen")
+    node.vswitchd.stop()
+    node.start_vswitchd()
+    vtep.wait_log("is served")
+
+
+def test_options_after_two_dashes_are_the_applications(node: Node) -> None:
+    Command(node).detach("--", "--ofp-tcp-listen-port=7001")
+    assert status(node)["listen"] == ["tcp:127.0.0.1:7001"]
+    assert list(controllers(node)) == ["tcp:127.0.0.1:7001"]
+
+
+def test_a_port_that_another_program_has_taken_is_given_up_for_another(node: Node) -> None:
+    Command(node).detach()
+    (before,) = controllers(node)
+    Command(node).exit()
+    with node.popen("python3", "-c", _LISTEN.format(before.rpartition(":")[2]), stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        Command(node).detach()
+        (after,) = controllers(node)
+        holder.kill()
+    assert after != before
+
+
+_LISTEN = """
+import signal, socket
+holder = socket.create_server(("127.0.0.1", {}))
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+def test_databases_that_do_not_answer_are_said_once_and_waited_for(lab: Lab) -> None:
+    node = lab.node("late", start=False)
+    process = node.popen(PROGRAM, "--pidfile", "--detach", "br0", stderr=subprocess.PIPE)
+    assert process.stderr
+    assert re.search(r"Open_vSwitch: .*; waiting for it$", process.stderr.readline())
+    node.start()
+    node.add_bridge()
+    node.vtep_ctl("add-ps", "br0")
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    assert served(node) == ["br0"]
+    command.kill_all(node)

@@ -1,0 +1,93 @@
+"""The application as the command sees it: a control socket, on which it can be asked how it is."""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import ovs.jsonrpc
+import ovs.stream
+
+from vtep_ryu.command.databases import Databases
+from vtep_ryu.command.steps import SOON, Steps
+
+ANSWER_SECONDS = 2.0
+
+
+class Application:
+    """A connection to an application's control socket."""
+
+    def __init__(self, stream: Any) -> None:
+        self._connection = ovs.jsonrpc.Connection(stream)
+        self._asked: int | None = None
+        self._answer: str | None = None
+        self.gone = False
+        self.pid = 0
+
+    @classmethod
+    def at(cls, socket: Path) -> Application | None:
+        """The application that listens there; None if none does, for a killed one leaves its socket behind."""
+        error, stream = ovs.stream.Stream.open(f"unix:{socket}")
+        return None if error else cls(stream)
+
+    def status(self) -> Steps[dict[str, Any] | None]:
+        """Its answer to vtep/status; None if there is none."""
+        self._asked, self._answer = self._send("vtep/status"), None
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while self._answer is None:
+            if self.gone or time.monotonic() > deadline:
+                return None
+            yield SOON
+            self.run()
+        status: dict[str, Any] = json.loads(self._answer)
+        self.pid = status["pid"]
+        return status
+
+    def set_log_level(self, level: str) -> None:
+        """Have it log what is at least this severe."""
+        self._send("vtep/log-level", level)
+
+    def run(self) -> None:
+        """Take in what it answers, or that it has gone."""
+        while not self.gone:
+            self._connection.run()
+            error, reply = self._connection.recv()
+            if error == errno.EAGAIN:
+                return
+            if error:
+                self.close()
+            elif reply is not None and reply.id == self._asked:
+                self._answer = reply.result
+
+    def wait(self, poller: Any) -> None:
+        """Have the poller wake up when it has."""
+        if not self.gone:
+            self._connection.wait(poller)
+            self._connection.recv_wait(poller)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+        self.gone = True
+
+    def _send(self, command: str, *arguments: str) -> int:
+        """Send a command; its answer will have this number."""
+        request = ovs.jsonrpc.Message.create_request(command, list(arguments))
+        self._connection.send(request)
+        number: int = request.id
+        return number
+
+
+def find(directory: Path, databases: Databases) -> Steps[Application | None]:
+    """An application that follows these databases, if one runs."""
+    for socket in sorted(directory.glob("vtep_ryu.*.ctl")):
+        application = Application.at(socket)
+        if application is not None:
+            status = yield from application.status()
+            if status and databases.same(status):
+                return application
+            application.close()
+    return None

@@ -1,0 +1,112 @@
+"""``vtep-ryu`` as a daemon of Open vSwitch's kind: command line, log, pidfile and control socket by the ovs package."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import ovs.daemon
+import ovs.dirs
+import ovs.unixctl.server
+import ovs.util
+import ovs.vlog
+
+from vtep_ryu import __version__
+from vtep_ryu.command import databases
+from vtep_ryu.command.bridge import Failure
+from vtep_ryu.command.child import LOG as APPLICATION_LOG
+from vtep_ryu.command.cleanup import clean_up
+from vtep_ryu.command.supervisor import LOG, Supervisor
+
+ALL_LEVELS = "any:any:dbg"
+EPILOG = """\
+What follows -- is for ryu-manager. With the same databases as a running application the switch joins that one.
+Open vSwitch's directories are $OVS_RUNDIR and $OVS_LOGDIR, else those where one runs; DIR goes in front of the latter.
+"""
+
+
+def main(argv: Sequence[str]) -> NoReturn:
+    """Parse the command line and do what it says."""
+    options, arguments = parse(argv)
+    try:
+        where = databases.of_application(arguments)
+        if options.cleanup:
+            sys.exit(clean_up(options.ps_name, where, Path(ovs.dirs.RUNDIR)))
+        _supervise(options, where, arguments)
+    except Failure as failure:
+        fail(str(failure))
+    except Exception:  # noqa: BLE001 - logged; this status has --monitor start it again
+        LOG.exception("traceback")
+        sys.exit(ovs.daemon.RESTART_EXIT_CODE)
+    sys.exit(0)
+
+
+def fail(message: str) -> NoReturn:
+    """End with one line on stderr and in the log, and exit status 1."""
+    ovs.vlog.Vlog.set_level("any", "console", "off")  # That is stderr too.
+    ovs.util.ovs_error(0, message, LOG)
+    sys.exit(1)
+
+
+def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options, in effect, and what follows ``--``."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    words, arguments = argv[:end], argv[end + 1 :]
+    parser = argparse.ArgumentParser(
+        prog=ovs.util.PROGRAM_NAME,
+        usage="%(prog)s [OPTIONS] PS-NAME [-- RYU-MANAGER-OPTIONS...]\n       %(prog)s --cleanup PS-NAME",
+        description="Serve the bridge PS-NAME as the hardware VTEP of that name.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("ps_name", metavar="PS-NAME", help="Name of the bridge and of its Physical_Switch row.")
+    parser.add_argument("--cleanup", action="store_true", help="Remove what serving the bridge left; see README.rst.")
+    parser.add_argument("--root-prefix", metavar="DIR", help="Use DIR as alternate root directory (for testing).")
+    parser.add_argument("--version", action="version", version=f"{ovs.util.PROGRAM_NAME} {__version__}")
+    ovs.vlog.add_args(parser)
+    ovs.daemon.add_args(parser)
+    options = parser.parse_args(as_getopt(words, ovs.daemon.make_pidfile_name(None)))
+    options.verbose = levels(words) or None  # With none at all, ovs.vlog would take [] for a bare -v.
+    if options.detach:
+        # Until it is detached stderr is the terminal; what is not worth a word there is in the log file.
+        ovs.vlog.Vlog.set_level("any", "console", "warn")
+        ovs.vlog.Vlog.set_level(APPLICATION_LOG.name, "console", "off")
+    if options.log_file not in (None, "default"):
+        options.log_file = str(Path(options.log_file).absolute())  # vlog/reopen comes after chdir.
+    # Without a log file Python would print what is meant for it.
+    logging.getLogger("file").addHandler(logging.NullHandler())
+    ovs.vlog.handle_args(options)
+    ovs.daemon.handle_args(options)
+    return options, list(arguments)
+
+
+def as_getopt(words: Sequence[str], pidfile: str) -> list[str]:
+    """The command line with what options without a value stand for.
+
+    To getopt_long(3) the value of one that may have one comes after "="; argparse would take the next word, PS-NAME.
+    """
+    meant = {"--log-file": "default", "--pidfile": pidfile, "--verbose": ALL_LEVELS}
+    words = ["--verbose" if word == "-v" else word for word in words]
+    return [f"{word}={meant[word]}" if word in meant else word for word in words]
+
+
+def levels(words: Sequence[str]) -> list[str]:
+    """The values of all -v and --verbose: each adds to those before, where argparse keeps the last alone."""
+    found = (re.fullmatch(r"(?:-v|--verbose=?)(.*)", word) for word in words)
+    return [match[1] or ALL_LEVELS for match in found if match]
+
+
+def _supervise(options: argparse.Namespace, where: databases.Databases, arguments: Sequence[str]) -> None:
+    ovs.daemon.daemonize_start()
+    error, server = ovs.unixctl.server.UnixctlServer.create(None, version=__version__)
+    if error:
+        raise Failure(f"no control socket in {ovs.dirs.RUNDIR}: {os.strerror(error)}")
+    Supervisor(options.ps_name, where, Path(ovs.dirs.RUNDIR), arguments, server).run()
+    server.close()

@@ -1,0 +1,54 @@
+"""Work beside which the program stays reachable: generators that yield for how many seconds there is nothing to do."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+Steps: TypeAlias = Generator[float, None, T]
+
+SOON = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a tool has ended: what it printed, and in one line what went wrong, if anything."""
+
+    output: str
+    error: str
+
+
+def run(*argv: str, stdin: str = "") -> Steps[Done]:
+    """Run a tool of Open vSwitch to its end. It is to be given a --timeout."""
+    with TemporaryFile("w+") as given, TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
+        given.write(stdin)
+        given.seek(0)
+        process = subprocess.Popen(argv, stdin=given, stdout=output, stderr=errors, start_new_session=True)
+        while process.poll() is None:
+            yield SOON
+        output.seek(0)
+        errors.seek(0)
+        if not process.returncode:
+            return Done(output.read(), "")
+        status = process.returncode
+        lines = errors.read().strip().splitlines()
+        if not lines:
+            lines = ["no answer" if status == -signal.SIGALRM else f"exit status {status}"]
+        return Done("", lines[-1].rpartition("|")[2].removeprefix(f"{argv[0]}: "))
+
+
+def wait_for(steps: Steps[T]) -> T:
+    """Do it all now."""
+    while True:
+        try:
+            time.sleep(next(steps))
+        except StopIteration as end:
+            result: T = end.value
+            return result
