@@ -1,11 +1,15 @@
 """vtep-ryu in the place of ovs-vtep: how it starts, what it says, how it ends."""
 
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ovs.daemon import RESTART_EXIT_CODE
 
 from apps.lab import Lab, Node
 from tests.system import command, support
@@ -20,6 +24,7 @@ from tests.system.command import (
     status,
     the_application,
 )
+from tests.system.test_readme import blocks
 from vtep_ryu import __version__
 
 pytestmark = pytest.mark.timeout(120)
@@ -170,6 +175,19 @@ def test_a_port_that_another_program_has_taken_is_given_up_for_another(node: Nod
     assert after != before
 
 
+def test_a_port_that_is_taken_while_the_application_starts_is_given_up_for_another(node: Node) -> None:
+    process = node.popen(PROGRAM, "--pidfile", "--detach", "br0", stderr=subprocess.PIPE)
+    node.wait_until(lambda: applications(node), what="an application")
+    before = re.search(r"listen-port=(\d+)", Path(f"/proc/{the_application(node)}/cmdline").read_text())
+    assert before
+    with node.popen("python3", "-c", _LISTEN.format(before[1]), stdout=subprocess.PIPE) as holder:
+        _, errors = process.communicate(timeout=30)
+        holder.kill()
+    assert process.returncode == 0
+    assert f"port {before[1]} was taken meanwhile" in errors
+    assert list(controllers(node)) == status(node)["listen"] != [f"tcp:127.0.0.1:{before[1]}"]
+
+
 _LISTEN = """
 import signal, socket
 holder = socket.create_server(("127.0.0.1", {}))
@@ -190,3 +208,100 @@ def test_databases_that_do_not_answer_are_said_once_and_waited_for(lab: Lab) -> 
     assert (process.returncode, errors) == (0, "")
     assert served(node) == ["br0"]
     command.kill_all(node)
+
+
+def test_in_the_foreground_it_logs_to_stderr_and_ends_by_ctrl_c(node: Node) -> None:
+    process = node.popen(PROGRAM, "br0", stderr=subprocess.PIPE)
+    assert process.stderr
+    for line in process.stderr:
+        if "br0: served by process" in line:
+            break
+        assert "| INFO |" in line
+    application = the_application(node)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == -signal.SIGINT
+    assert not command.alive(application)
+
+
+def test_it_needs_nothing_of_its_environment_in_path(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(node.env, "PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+    Command(node).detach()
+    assert served(node) == ["br0"]
+
+
+def test_without_a_word_on_directories_it_is_where_debians_tools_look(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, log = Path("/run/openvswitch"), Path("/var/log/openvswitch/vtep-ryu.log")
+    log.parent.mkdir(exist_ok=True)
+    with _database_at(node, place / "db.sock"), monkeypatch.context() as without:
+        for name in ("OVS_RUNDIR", "OVS_LOGDIR"):
+            without.delitem(node.env, name)
+            without.delenv(name, raising=False)
+        assert outcome(node, "--log-file", "--pidfile", "--detach", "br0") == (0, "", "")
+        assert "br0: served by" in log.read_text()
+        pid = int((place / "vtep-ryu.pid").read_text())
+        node.run("ovs-appctl", "-t", "vtep-ryu", "exit")
+        node.wait_until(lambda: not command.alive(pid), END_SECONDS, "it to end")
+
+
+def test_a_root_prefix_goes_in_front_of_the_directories(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, log = tmp_path / "var/run/openvswitch", tmp_path / "var/log/openvswitch"
+    place.mkdir(parents=True)
+    log.mkdir(parents=True)
+    with _database_at(node, place / "db.sock"), monkeypatch.context() as without:
+        for name in ("OVS_RUNDIR", "OVS_LOGDIR"):
+            without.delitem(node.env, name)
+            without.delenv(name, raising=False)
+        arguments = (f"--root-prefix={tmp_path}", "--log-file", "--pidfile", "--detach", "br0")
+        assert outcome(node, *arguments) == (0, "", "")
+        assert "br0: served by" in (log / "vtep-ryu.log").read_text()
+        pid = int((place / "vtep-ryu.pid").read_text())
+        node.run("ovs-appctl", "-t", f"{place}/vtep-ryu.{pid}.ctl", "exit")
+        node.wait_until(lambda: not command.alive(pid), END_SECONDS, "it to end")
+
+
+@contextmanager
+def _database_at(node: Node, socket: Path) -> Iterator[None]:
+    """In the with statement ovsdb-server listens there too."""
+    node.appctl("ovsdb-server", "ovsdb-server/add-remote", f"punix:{socket}")
+    try:
+        yield
+    finally:
+        node.appctl("ovsdb-server", "ovsdb-server/remove-remote", f"punix:{socket}")
+
+
+def test_what_nobody_expected_is_a_traceback_in_the_log_and_the_status_that_has_monitor_try_again(node: Node) -> None:
+    lock = node.directory / "vtep_ryu.lock"
+    lock.mkdir()
+    try:
+        assert outcome(node, "--log-file", "--detach", "br0")[0] == RESTART_EXIT_CODE
+        assert "IsADirectoryError" in Command(node).log()
+    finally:
+        lock.rmdir()
+
+
+def test_it_can_be_told_to_exit_while_it_waits(node: Node) -> None:
+    node.vswitchd.stop()
+    process = node.popen(PROGRAM, "--pidfile", "--detach", "br0", stderr=subprocess.DEVNULL)
+    node.wait_until(lambda: applications(node), what="an application")
+    pid, application = Command(node).pid, the_application(node)
+    assert pid
+    node.appctl("vtep-ryu", "exit")
+    node.wait_until(lambda: not command.alive(pid) and not command.alive(application), END_SECONDS, "it to end")
+    process.wait(5)
+    node.start_vswitchd()
+
+
+def test_the_commands_of_the_readme_do_what_it_says(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(node.env, "PATH", f"{Path(PROGRAM).parent}:{os.environ['PATH']}")
+    ((start,), (end,), (clean_up,)) = blocks("From the command line")
+    node.shell(start)
+    assert served(node) == ["br0"]
+    node.shell(end)
+    node.wait_until(lambda: not applications(node), END_SECONDS, "it to end")
+    assert controllers(node)
+    node.shell(clean_up)
+    assert not controllers(node)

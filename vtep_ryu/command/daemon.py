@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -107,6 +106,6 @@ def _supervise(options: argparse.Namespace, where: databases.Databases, argument
     ovs.daemon.daemonize_start()
     error, server = ovs.unixctl.server.UnixctlServer.create(None, version=__version__)
     if error:
-        raise Failure(f"no control socket in {ovs.dirs.RUNDIR}: {os.strerror(error)}")
+        sys.exit(1)  # It has said so.
     Supervisor(options.ps_name, where, Path(ovs.dirs.RUNDIR), arguments, server).run()
     server.close()

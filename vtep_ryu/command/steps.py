@@ -30,7 +30,10 @@ def run(*argv: str, stdin: str = "") -> Steps[Done]:
     with TemporaryFile("w+") as given, TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
         given.write(stdin)
         given.seek(0)
-        process = subprocess.Popen(argv, stdin=given, stdout=output, stderr=errors, start_new_session=True)
+        try:
+            process = subprocess.Popen(argv, stdin=given, stdout=output, stderr=errors, start_new_session=True)
+        except FileNotFoundError:
+            return Done("", f"{argv[0]} is not installed")
         while process.poll() is None:
             yield SOON
         output.seek(0)
