@@ -1,5 +1,5 @@
 PYTHON ?= python3
-PACKAGES = ca-certificates ethtool iperf3 iproute2 iputils-ping openvswitch-switch openvswitch-vtep procps python3-venv \
+PACKAGES = ca-certificates ethtool iperf3 iproute2 iputils-ping jq mininet netcat-openbsd openvswitch-switch openvswitch-vtep procps python3-venv \
 	tcpdump util-linux
 BIN = .venv/bin
 # A file of tests shares its labs, so it stays in one process.
