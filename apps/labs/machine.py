@@ -88,6 +88,8 @@ class Machine(Host):
         self.do(f"ip address flush dev {interface} && ip address add {address} dev {UNDERLAY}")
         self.do(f"ip link set {UNDERLAY} up")
         self.offload_off(interface, UNDERLAY)
+        # What the bridge takes from the interface reaches the kernel there too, which would answer it a second time.
+        self.do(f"sysctl -qw net.ipv4.conf.{interface}.rp_filter=1 net.ipv4.conf.{interface}.arp_filter=1")
         if gateway:
             self.do(f"ip route replace default via {gateway}")
 
