@@ -1,6 +1,7 @@
 """Mininet hosts: plain ones, and machines with an Open vSwitch of their own."""
 
 import os
+import re
 import shlex
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ SCHEMAS = "/usr/share/openvswitch"
 DIRECTORIES = ("/run/openvswitch", "/etc/openvswitch", "/var/log/openvswitch", "/var/lib/openvswitch")
 HOMES = Path("/run/lab")
 UNDERLAY = "br-phy"
+
+_STARTED_JOB = re.compile(r"^\[\d+\] \d+\n", re.MULTILINE)
 
 
 class Host(Node):
@@ -32,7 +35,7 @@ class Host(Node):
     def attempt(self, line: str, timeout: float = 60) -> tuple[int, str]:
         """Run a line of shell; its exit status and what it printed, without what only a terminal understands."""
         output = self._run(line, timeout)
-        return int(self._run("echo $?", timeout).split()[-1]), output
+        return int(self._run("echo $?", timeout).split()[-1]), _STARTED_JOB.sub("", output)
 
     def _run(self, line: str, timeout: float) -> str:
         deadline = time.monotonic() + timeout
