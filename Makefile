@@ -9,7 +9,7 @@ TYPED = vtep_ryu/core vtep_ryu/drivers vtep_ryu/command vtep_ryu/compat.py vtep_
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .NOTPARALLEL:
-.PHONY: help deps venv lint unit test test-long demo lab clean
+.PHONY: help deps venv lint unit test test-long demo lab lab-understanding clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ demo: deps venv  ## two switches and four hosts, set up and explained step by st
 
 lab: deps venv  ## the same set-up, left running
 	@apps/isolate $(BIN)/python -m apps.demo --keep
+
+lab-understanding: deps venv  ## docs/lab-understanding.rst in Mininet; ARGS=--test follows it by itself
+	@PATH="$(CURDIR)/$(BIN):$$PATH" apps/isolate /usr/bin/python3 -m apps.labs.understanding $(ARGS)
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .venv.lock .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
