@@ -16,20 +16,29 @@ UNDERLAY = "br-phy"
 _STARTED_JOB = re.compile(r"^\[\d+\] \d+\n", re.MULTILINE)
 
 
+class CommandFailed(Exception):
+    """A command that had to succeed did not, or a command did not end; the text has its output."""
+
+
 class Host(Node):
-    """A Mininet host whose shell is in a directory of its own, where captures and the like may be written."""
+    """A Mininet host whose shell is in a directory of its own, where captures and the like may be written.
+
+    It has no IPv6, whose announcements would come between the packets that a page wants seen.
+    """
 
     def __init__(self, name: str, **params: object) -> None:
         super().__init__(name, **params)
         self.home = HOMES / name
         self.home.mkdir(parents=True)
+        self.home.chmod(0o1777)  # tcpdump writes its files as a user of its own
         self.do(f"cd {self.home}")
+        self.do("sysctl -eqw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1")
 
     def do(self, line: str) -> str:
         """Run a line of shell that has to succeed; its output."""
         status, output = self.attempt(line)
         if status:
-            raise RuntimeError(f"{self.name}$ {line}\nexit status {status}\n{output}")
+            raise CommandFailed(f"{self.name}$ {line}\n{output}exit status {status}")
         return output
 
     def attempt(self, line: str, timeout: float = 60) -> tuple[int, str]:
@@ -38,15 +47,19 @@ class Host(Node):
         return int(self._run("echo $?", timeout).split()[-1]), _STARTED_JOB.sub("", output)
 
     def _run(self, line: str, timeout: float) -> str:
+        self.sendCmd(line)
+        output = self._output(timeout)
+        if self.waiting:
+            self.sendInt()
+            output += self._output(5)
+            raise CommandFailed(f"{self.name}$ {line}\n{output}\nno end after {timeout:g} s")
+        return output
+
+    def _output(self, timeout: float) -> str:
         deadline = time.monotonic() + timeout
         output = ""
-        self.sendCmd(line)
-        while self.waiting:
+        while self.waiting and time.monotonic() < deadline:
             output += self.monitor(timeoutms=100)
-            if time.monotonic() > deadline:
-                self.sendInt()
-                self.waitOutput()
-                raise RuntimeError(f"{self.name}$ {line}\nno end after {timeout:g} s\n{output}")
         return output.replace("\r", "")
 
     def offload_off(self, *interfaces: str) -> None:
@@ -90,14 +103,12 @@ class Machine(Host):
         self.do(f"ovs-vsctl add-br {UNDERLAY} -- set Bridge {UNDERLAY} {settings} -- {add_port}")
         self.do(f"ip address flush dev {interface} && ip address add {address} dev {UNDERLAY}")
         self.do(f"ip link set {UNDERLAY} up")
+        self.leave_to_open_vswitch(interface)
         self.offload_off(interface, UNDERLAY)
-        # What the bridge takes from the interface reaches the kernel there too, which would answer it a second time.
-        self.do(f"sysctl -qw net.ipv4.conf.{interface}.rp_filter=1 net.ipv4.conf.{interface}.arp_filter=1")
         if gateway:
             self.do(f"ip route replace default via {gateway}")
 
-    def terminate(self) -> None:
-        """End what runs here, daemons included, then the shell."""
-        for daemon in ("ovs-vswitchd", "ovsdb-server"):
-            self.cmd(f"kill $(cat /run/openvswitch/{daemon}.pid) 2>/dev/null")
-        super().terminate()
+    def leave_to_open_vswitch(self, interface: str) -> None:
+        """Have the kernel not answer what a bridge takes from an interface, which reaches the kernel there too."""
+        filters = ("all.rp_filter=0", f"{interface}.rp_filter=1", f"{interface}.arp_filter=1")
+        self.do(f"sysctl -qw {' '.join('net.ipv4.conf.' + each for each in filters)}")

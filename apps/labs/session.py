@@ -1,9 +1,9 @@
 """A lab: its network, and its page, which is followed by the reader at a Mininet prompt or, with --test, by itself."""
 
 import argparse
-import contextlib
+import inspect
+import os
 import re
-import sys
 import textwrap
 import time
 from abc import ABC, abstractmethod
@@ -13,8 +13,8 @@ from mininet.cli import CLI
 from mininet.log import setLogLevel
 from mininet.net import Mininet
 
-from apps.labs.machine import Host, Machine
-from apps.labs.page import Step, steps
+from apps.labs.machine import CommandFailed, Host, Machine
+from apps.labs.page import MININET, Step, steps, title
 
 DOCS = Path(__file__).parents[2] / "docs"
 PATIENCE = 15
@@ -28,7 +28,10 @@ class NotAsShown(Exception):
 
 
 class Lab(ABC):
-    """A network of machines, and the page that tells what to do there."""
+    """A network of machines, and the page that tells what to do there.
+
+    It takes nothing down: what it starts ends with the machine that apps/isolate gives it.
+    """
 
     page: str
     """The page's name in docs/."""
@@ -36,13 +39,16 @@ class Lab(ABC):
     """The machine that the commands after a bare "$" are for."""
 
     def __init__(self) -> None:
+        self.steps = steps(DOCS / self.page)
+        self._section = ""
         Mininet.inited = True  # Its set-up raises limits of the whole machine, which these labs do not need.
         self.net = Mininet(controller=None, build=False)
         self.build()
+        for name, line in map(self._target, self.steps):
+            if name not in self.net:
+                raise ValueError(f"docs/{self.page}: {line!r} is for {name!r}, which is no machine of this lab")
         self.net.start()
         self.configure()
-        self._steps = steps(DOCS / self.page)
-        self._section = ""
 
     @abstractmethod
     def build(self) -> None:
@@ -69,7 +75,7 @@ class Lab(ABC):
         """
         if step.section != self._section:
             self._section = step.section
-            print(f"\n{step.section}\n{'=' * len(step.section)}", flush=True)
+            print(f"\n{step.section}\n{'=' * len(step.section)}\n", flush=True)
         print(f"{step.prompt}{step.command}", flush=True)
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -80,26 +86,36 @@ class Lab(ABC):
             time.sleep(0.2)
         print(output, end="", flush=True)
         if not right:
-            shown = textwrap.indent(step.output or "(nothing)\n", "    ")
-            raise NotAsShown(f"exit status {status}; {self.page}, section {step.section!r}, shows:\n{shown}")
+            raise NotAsShown(
+                f"this is not what docs/{self.page}, section {step.section!r}, shows\n"
+                f"the command:\n{_indented(step.command)}"
+                f"the page shows:\n{_indented(step.output)}"
+                f"what came, with exit status {status}:\n{_indented(output)}"
+            )
 
     def _do(self, step: Step) -> tuple[int, str]:
-        name, line = step.command.split(" ", 1) if step.prompt.startswith("mininet") else (self.default, step.command)
+        name, line = self._target(step)
         status, output = self.net[name].attempt(line)
         return status, _COLOUR.sub("", output)
 
+    def _target(self, step: Step) -> tuple[str, str]:
+        """The name of the machine that a step is for, and what it is to do."""
+        if step.prompt == MININET:
+            name, _, line = step.command.partition(" ")
+            return name, line
+        return self.default, step.command
+
     def test(self) -> None:
         """Follow the whole page."""
-        while self._steps:
+        while self.steps:
             self.next()
 
     def next(self) -> None:
         """Do the next step of the page."""
-        if not self._steps:
-            print(f"docs/{self.page} ends here")
+        if not self.steps:
+            print(f"docs/{self.page} ends here.")
             return
-        step = self._steps.pop(0)
-        self.run(step)
+        self.run(self.steps.pop(0))
 
 
 class Prompt(CLI):
@@ -107,15 +123,33 @@ class Prompt(CLI):
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        print(f"\nFollow docs/{lab.page} here, or have its steps done one by one with: next\n", flush=True)
         super().__init__(lab.net)
 
-    def do_next(self, line: str) -> None:
-        """Do the next step of the page."""
+    def precmd(self, line: str) -> str:
+        """Let a command go on after a backslash, as it may on the page. Comments are the shell's business."""
+        while line.endswith("\\"):
+            line = line.removesuffix("\\") + input("> ").strip()
+        return line
+
+    def do_next(self, _line: str) -> None:
+        """Type the next command of the page."""
         try:
             self._lab.next()
-        except NotAsShown as error:
-            print(f"*** Not as the page shows: {error}", flush=True)
+        except (NotAsShown, CommandFailed) as error:
+            print(f"*** {error}", flush=True)
+
+    def default(self, line: str) -> None:
+        """What is no command of Mininet's and names no machine is for the machine that bare commands are for."""
+        is_for_a_machine = line.split(" ")[0] in self._lab.net
+        super().default(line if is_for_a_machine or not self._lab.default else f"{self._lab.default} {line}")
+
+    def waitForNode(self, node: Host) -> None:  # noqa: N802
+        """Wait until a command has ended. What is typed or pasted meanwhile is for the prompt, not for the command."""
+        while node.waiting:
+            try:
+                print(node.monitor(), end="", flush=True)
+            except KeyboardInterrupt:
+                node.sendInt()
 
 
 def main(lab: type[Lab]) -> int:
@@ -123,23 +157,32 @@ def main(lab: type[Lab]) -> int:
     parser = argparse.ArgumentParser(prog=lab.__module__, description=lab.__doc__)
     parser.add_argument("--test", action="store_true", help="follow the page and end; status 0 if all was as it shows")
     arguments = parser.parse_args()
-    setLogLevel("warning" if arguments.test else "info")
+    if "VTEP_LAB_DIR" not in os.environ:
+        parser.error("run this under apps/isolate, which removes everything in the end")
+    setLogLevel("output")
+    began = time.monotonic()
     try:
         running = lab()
-        with contextlib.ExitStack() as stack:
-            stack.callback(running.net.stop)
-            if not arguments.test:
-                Prompt(running)
-                return 0
-            done = len(running._steps)
+        count = len(running.steps)
+        print(f"{title(DOCS / lab.page)}\n\n{inspect.cleandoc(lab.__doc__ or '')}")
+        if arguments.test:
             running.test()
-            print(f"\n{done} steps, all as docs/{running.page} shows them")
-            return 0
-    except NotAsShown as error:
+            print(f"\n{count} steps, all as docs/{lab.page} shows them, in {time.monotonic() - began:.0f} s.")
+        else:
+            print(
+                f"\nThe page to follow is docs/{lab.page}; what it has after a prompt is typed here.\n"
+                '"next" types the next of its commands, "exit" ends the lab.\n',
+                flush=True,
+            )
+            Prompt(running)
+    except (NotAsShown, CommandFailed) as error:
         print(f"\nFAILED: {error}", flush=True)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; everything is removed", flush=True)
         return 130
-    finally:
-        sys.stdout.flush()
+    return 0
+
+
+def _indented(text: str) -> str:
+    return textwrap.indent(text.rstrip("\n") or "(nothing)", "    ") + "\n"
