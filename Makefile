@@ -1,6 +1,6 @@
 PYTHON ?= python3
-PACKAGES = ca-certificates ethtool iperf3 iproute2 iputils-ping jq mininet netcat-openbsd openvswitch-switch openvswitch-vtep procps python3-venv \
-	tcpdump util-linux
+PACKAGES = ca-certificates ethtool iperf3 iproute2 iputils-ping jq mininet netcat-openbsd openvswitch-switch \
+	openvswitch-vtep procps python3-venv tcpdump util-linux
 BIN = .venv/bin
 # A file of tests shares its labs, so it stays in one process.
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
@@ -9,10 +9,10 @@ TYPED = vtep_ryu/core vtep_ryu/drivers vtep_ryu/command vtep_ryu/compat.py vtep_
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .NOTPARALLEL:
-.PHONY: help deps venv lint unit test test-long demo lab lab-understanding clean
+.PHONY: help deps venv lint unit test test-long demo lab lab-hands-on lab-understanding clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
 
 deps:  ## install the Debian packages that are missing, without starting a service
 	@etc/debian-deps.sh $(PACKAGES)
@@ -44,8 +44,14 @@ demo: deps venv  ## two switches and four hosts, set up and explained step by st
 lab: deps venv  ## the same set-up, left running
 	@apps/isolate $(BIN)/python -m apps.demo --keep
 
-lab-understanding: deps venv  ## docs/lab-understanding.rst in Mininet; ARGS=--test follows it by itself
-	@PATH="$(CURDIR)/$(BIN):$$PATH" apps/isolate /usr/bin/python3 -m apps.labs.understanding $(ARGS)
+# The system's Python has Mininet; the machines in it have our programs.
+MININET = PATH="$(CURDIR)/$(BIN):$$PATH" apps/isolate /usr/bin/python3
+
+lab-hands-on: deps venv  ## docs/lab-hands-on.rst in Mininet; ARGS=--test follows it
+	@$(MININET) -m apps.labs.hands_on $(ARGS)
+
+lab-understanding: deps venv  ## docs/lab-understanding.rst in Mininet; ARGS=--test follows it
+	@$(MININET) -m apps.labs.understanding $(ARGS)
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .venv.lock .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -6,6 +6,7 @@ import pytest
 
 from apps.labs.page import Step, steps, title
 
+DOCS = Path(__file__).parents[2] / "docs"
 PAGE = """\
 =====
 Title
@@ -105,3 +106,33 @@ def test_dots_stand_for_anything_and_white_space_does_not_matter(text: str, outp
 )
 def test_all_else_has_to_be_there_in_this_order(text: str, output: str) -> None:
     assert not shows(text, output)
+
+
+def captures() -> list[Step]:
+    """The steps of the hands-on lab that show all six packets of the underlay."""
+    return [step for step in steps(DOCS / "lab-hands-on.rst") if step.command.endswith("tcpdump -n -t -r eth0.pcap")]
+
+
+def packets(step: Step) -> tuple[str, list[str]]:
+    """tcpdump's first line, and its lines about each packet: what is inside of it is indented on the page."""
+    first, *lines = step.output.replace("...", "1").splitlines(keepends=True)
+    found: list[str] = []
+    for line in lines:
+        if line.startswith(" "):
+            found[-1] += line
+        else:
+            found.append(line)
+    return first, found
+
+
+def test_a_capture_is_as_the_hands_on_lab_shows_it_only_with_all_six_packets_in_their_order() -> None:
+    assert len(captures()) == 2
+    for step in captures():
+        first, sent = packets(step)
+        assert len(sent) == 6
+        assert step.shown_by(first + "".join(sent))
+        for index in range(6):
+            assert not step.shown_by(first + "".join(sent[:index] + sent[index + 1 :])), "one is missing"
+        for index in range(5):
+            swapped = [*sent[:index], sent[index + 1], sent[index], *sent[index + 2 :]]
+            assert not step.shown_by(first + "".join(swapped)), "two are swapped"
