@@ -9,7 +9,7 @@ TYPED = vtep_ryu/core vtep_ryu/drivers vtep_ryu/command vtep_ryu/compat.py vtep_
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .NOTPARALLEL:
-.PHONY: help deps venv lint unit test test-long demo lab lab-hands-on lab-understanding clean
+.PHONY: help deps venv lint unit test test-long demo lab lab-hands-on lab-how-to lab-understanding clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ MININET = PATH="$(CURDIR)/$(BIN):$$PATH" apps/isolate /usr/bin/python3
 
 lab-hands-on: deps venv  ## docs/lab-hands-on.rst in Mininet; ARGS=--test follows it
 	@$(MININET) -m apps.labs.hands_on $(ARGS)
+
+lab-how-to: deps venv  ## docs/how-to.rst in Mininet; ARGS=--test follows it
+	@$(MININET) -m apps.labs.how_to $(ARGS)
 
 lab-understanding: deps venv  ## docs/lab-understanding.rst in Mininet; ARGS=--test follows it
 	@$(MININET) -m apps.labs.understanding $(ARGS)

@@ -17,7 +17,7 @@ from apps.lab import wait_until
 from apps.labs.page import steps
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = {"lab-hands-on": "lab-hands-on.rst"}
+PAGES = {"lab-hands-on": "lab-hands-on.rst", "lab-how-to": "how-to.rst"}
 PYTHON = ("apps/isolate", "/usr/bin/python3")
 HEAD = "Wrong\n=====\n\n.. code-block:: console\n\n    mininet> "
 WRONG = """
