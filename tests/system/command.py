@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,23 @@ class Command(Daemon):
         """Its log."""
         return self.logfile.read_text() if self.logfile.exists() else ""
 
-    def wait_log(self, text: str, timeout: float = 20) -> None:
+    def wait_until(self, predicate: Callable[[], object], what: str, timeout: float = 20) -> None:
+        """As Node.wait_until(), with its log when it takes too long."""
+        try:
+            self.node.wait_until(predicate, timeout, what)
+        except LabError as error:
+            raise LabError(f"{error}\n--- {self.logfile.name}:\n{self.log()}") from error
+
+    def wait_log(self, text: str) -> None:
         """Wait until its log has this text."""
-        self.node.wait_until(lambda: text in self.log(), timeout, f"{text!r} in the log:\n{self.log()}")
+        self.wait_until(lambda: text in self.log(), f"{text!r} in the log")
+
+    def wait_served(self, *bridges: str, without: int = 0) -> None:
+        """Wait until these bridges are served by the only application, which is not the one named."""
+        self.wait_until(
+            lambda: served(self.node) == list(bridges) and the_application(self.node) != without,
+            f"{' and '.join(bridges)} to be served",
+        )
 
 
 def before_dashes(options: tuple[str, ...]) -> tuple[str, ...]:

@@ -162,6 +162,13 @@ def test_options_after_two_dashes_are_the_applications(node: Node) -> None:
     assert list(controllers(node)) == ["tcp:127.0.0.1:7001"]
 
 
+@pytest.mark.parametrize("port", [6633, 6640])
+def test_it_does_not_listen_on_a_port_that_an_nvc_may_want(node: Node, port: int) -> None:
+    node.vsctl("set-controller", "br0", f"tcp:127.0.0.1:{port}")
+    Command(node).detach()
+    assert list(controllers(node)) == status(node)["listen"] != [f"tcp:127.0.0.1:{port}"]
+
+
 def test_a_port_that_another_program_has_taken_is_given_up_for_another(node: Node) -> None:
     Command(node).detach()
     (before,) = controllers(node)

@@ -185,7 +185,6 @@ def test_without_ovs_vswitchd_it_says_what_it_could_not_do_and_does_the_rest(lef
 
 def test_without_the_physical_switch_row_it_removes_the_rest(left: Machine) -> None:
     node = left.node
-    row = node.rows("Physical_Switch")
     node.vtep_ctl("del-ps", "br0")
     try:
         assert clean_up(node) == ""
@@ -194,7 +193,18 @@ def test_without_the_physical_switch_row_it_removes_the_rest(left: Machine) -> N
         assert controllers(node) == {}
         assert set(node.vsctl("list-ports", "br0").split()) == {"p0", "p1", "p2"}
     finally:
-        assert row
+        node.vtep_ctl("add-ps", "br0", "--", "set", "Physical_Switch", "br0", "tunnel_ips=10.2.2.1")
+
+
+def test_an_application_that_serves_others_is_not_in_the_way(served: Machine) -> None:
+    node = served.node
+    node.vtep_ctl("del-ps", "br0")
+    try:
+        node.wait_until(lambda: command.served(node) == ["br1"], what="br0 to be none of its")
+        assert clean_up(node) == ""
+        assert controllers(node) == {}
+        assert command.served(node) == ["br1"]
+    finally:
         node.vtep_ctl("add-ps", "br0", "--", "set", "Physical_Switch", "br0", "tunnel_ips=10.2.2.1")
 
 

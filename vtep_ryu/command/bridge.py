@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from vtep_ryu.command.databases import HARDWARE_VTEP, OPEN_VSWITCH, TIMEOUT, Databases, NoAnswer, listed, plain, select
 from vtep_ryu.command.steps import Steps, run
@@ -54,13 +53,20 @@ def look_up(databases: Databases, name: str) -> Steps[Bridge]:
     return found
 
 
+def has_row(databases: Databases, name: str) -> Steps[bool]:
+    """Whether there is a Physical_Switch row of this name.
+
+    Raises NoAnswer.
+    """
+    return bool((yield from databases.rows(HARDWARE_VTEP, "Physical_Switch", "name", name=name)))
+
+
 def check_row(databases: Databases, name: str) -> Steps[None]:
-    """See whether there is a Physical_Switch row of this name.
+    """See that there is one.
 
     Raises Failure where there is none, NoAnswer.
     """
-    rows: list[Any] = yield from databases.rows(HARDWARE_VTEP, "Physical_Switch", "name", name=name)
-    if not rows:
+    if not (yield from has_row(databases, name)):
         raise Failure(f"there is no physical switch {name} in hardware_vtep (vtep-ctl add-ps {name})")
 
 

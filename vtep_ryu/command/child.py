@@ -89,10 +89,11 @@ class Child:
                 self._process.wait()
 
     def describe_end(self) -> str:
-        """How it has ended, with the last line that it wrote."""
+        """How it has ended, with the last line that it wrote where that may say why."""
         status = self._process.returncode
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
-        return f"the application (process {self.pid}) {how}: {self._lines.last}"
+        if status < 0:
+            return f"the application (process {self.pid}) was killed by {signal.Signals(-status).name}"
+        return f"the application (process {self.pid}) ended with exit status {status}: {self._lines.last}"
 
     def _relay(self, data: bytes) -> None:
         for level, message in self._lines.feed(data):

@@ -39,7 +39,8 @@ def clean_up(name: str, databases: Databases, directory: Path) -> int:
             return None
 
     there = attempt(bridge.find(databases, name))
-    wait_for(_refuse_while_served(name, there is not None, databases, directory))
+    if there is not None and attempt(bridge.has_row(databases, name)):
+        wait_for(_refuse_while_served(name, databases, directory))
     addresses: set[str] = set()
     if there is not None:
         tunnels = attempt(_tunnels(databases, name)) or {}
@@ -52,10 +53,10 @@ def clean_up(name: str, databases: Databases, directory: Path) -> int:
     return 1 if problems else 0
 
 
-def _refuse_while_served(name: str, exists: bool, databases: Databases, directory: Path) -> Steps[None]:
-    """An application would make anew what is removed, as long as there are both the bridge and its row."""
+def _refuse_while_served(name: str, databases: Databases, directory: Path) -> Steps[None]:
+    """An application would make anew what is removed, also before the bridge has connected to it."""
     application = yield from applications.find(directory, databases)
-    if application is not None and exists:
+    if application is not None:
         raise Failure(f"{name} is served by process {application.pid}: end that first (ovs-appctl -t vtep-ryu exit)")
 
 

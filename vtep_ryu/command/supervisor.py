@@ -172,8 +172,12 @@ class Supervisor:
             return ()
 
     def _await_listening(self, child: Child) -> Steps[Application | None]:
+        """Wait until a child listens; None where it ends instead."""
+        patience = time.monotonic() + PATIENCE_SECONDS
         application: Application | None = None
         while child.running:
+            if time.monotonic() > patience:
+                self._say(f"the application (process {child.pid}) does not say that it listens; waiting for it")
             if application is None or application.gone:
                 application = Application.at(self._directory / f"vtep_ryu.{child.pid}.ctl")
             elif (status := (yield from application.status())) and status["listen"]:
@@ -216,12 +220,11 @@ class Supervisor:
             LOG.warn(f"{self._name}: the application that was joined (process {application.pid}) has gone")
             return
         self._stop_child()
-        LOG.err(f"{self._child.describe_end()}; starting it again")
+        pause = max(0.0, self._next_start - time.monotonic())
+        self._next_start = time.monotonic() + pause + RESTART_SECONDS
+        LOG.err(f"{self._child.describe_end()}; starting it again" + (f" in {pause:.0f} seconds" if pause else ""))
         self._child = None
-        now = time.monotonic()
-        if now < self._next_start:
-            yield self._next_start - now
-        self._next_start = time.monotonic() + RESTART_SECONDS
+        yield pause
 
 
 def _locked(lock: int) -> bool:

@@ -109,7 +109,12 @@ class Control(Companion[Status, str]):
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
             os.fchmod(listener.fileno(), SOCKET_MODE)
-            listener.bind(str(self._path))
+            # By this way to its directory a path may be longer than the 107 bytes of an address.
+            directory = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY)
+            try:
+                listener.bind(f"/proc/self/fd/{directory}/{self._path.name}")
+            finally:
+                os.close(directory)
             listener.listen(BACKLOG)
             listener.setblocking(False)
         except OSError:
