@@ -1,6 +1,7 @@
 """vtep-ryu when things end and begin: itself, its application, another one's; and what stays then."""
 
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -137,6 +138,7 @@ def test_with_monitor_it_is_started_again_itself(node: Node, how: signal.Signals
     vtep.detach("--monitor")
     entry, pid, application = controllers(node), vtep.pid, the_application(node)
     assert pid
+    resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
     os.kill(pid, how)
     vtep.wait_until(lambda: vtep.pid not in (None, pid), "another process")
     vtep.wait_served("br0", without=application)

@@ -65,6 +65,11 @@ class Child:
         """Whether it has not ended."""
         return self._process.poll() is None
 
+    @property
+    def killed(self) -> bool:
+        """Whether it was a signal that ended it."""
+        return self._process.returncode is not None and self._process.returncode < 0
+
     def run(self) -> None:
         """Log what it has logged."""
         try:
@@ -91,7 +96,7 @@ class Child:
     def describe_end(self) -> str:
         """How it has ended, with the last line that it wrote where that may say why."""
         status = self._process.returncode
-        if status < 0:
+        if self.killed:
             return f"the application (process {self.pid}) was killed by {signal.Signals(-status).name}"
         return f"the application (process {self.pid}) ended with exit status {status}: {self._lines.last}"
 

@@ -159,8 +159,8 @@ class Supervisor:
             if options.obstacle(HOST, child.port) == errno.EADDRINUSE:
                 LOG.warn(f"port {child.port} was taken meanwhile")
                 continue
-            if not self._completed:
-                raise Failure(child.describe_end())
+            if not self._completed and not child.killed:
+                raise Failure(child.describe_end())  # It would end like this again: an option, or how it is installed.
             LOG.err(f"{child.describe_end()}; starting it again in {RESTART_SECONDS:.0f} seconds")
             yield RESTART_SECONDS
 
@@ -207,6 +207,7 @@ class Supervisor:
             status = yield from application.status()
             if status and self._name in status["bridges"]:
                 LOG.info(f"{self._name}: served by process {application.pid}")
+                self._said = ""
                 return True
             if time.monotonic() > patience:
                 self._say(f"{self._name}: has not connected yet, is ovs-vswitchd running? Waiting for it")
