@@ -86,13 +86,22 @@ def alive(pid: int) -> bool:
 
 def applications(node: Node) -> set[int]:
     """The process ids of the applications of a machine, whoever started them."""
+    return _processes(node, lambda words: APPLICATION in words)
+
+
+def commands(node: Node) -> set[int]:
+    """Those of every vtep-ryu, by either name, and of its monitor."""
+    return _processes(node, lambda words: any(Path(word).name in ("vtep-ryu", "ovs-vtep") for word in words[:2]))
+
+
+def _processes(node: Node, wanted: Callable[[list[str]], bool]) -> set[int]:
+    namespace = Path(node.path).stat().st_ino
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if APPLICATION in (process / "cmdline").read_text().split("\0"):
-                environment = (process / "environ").read_text().split("\0")
-                if f"OVS_RUNDIR={node.directory}" in environment and alive(int(process.name)):
-                    found.add(int(process.name))
+            words = (process / "cmdline").read_text().split("\0")
+            if wanted(words) and (process / "ns/net").stat().st_ino == namespace and alive(int(process.name)):
+                found.add(int(process.name))
         except OSError:
             continue  # It has ended.
     return found
@@ -141,14 +150,12 @@ def controllers(node: Node, bridge: str = "br0") -> dict[str, str]:
 
 def kill_all(node: Node) -> None:
     """End whatever of ours runs on a machine, and remove what it left in the run directory."""
-    for pidfile in node.directory.glob("*.pid"):
-        if not pidfile.name.startswith("ovs"):
-            Daemon(node, pidfile).kill()
     if node.app.running:
         node.app.kill()
-    for pid in applications(node):
-        os.kill(pid, signal.SIGKILL)
-    node.wait_until(lambda: not applications(node), what="the applications to end")
+    for find in (commands, applications):
+        for pid in find(node):
+            os.kill(pid, signal.SIGKILL)
+        node.wait_until(lambda find=find: not find(node), what="all to end")
     for pattern in ("vtep[_-]ryu.*", "ovs-vtep.*"):
         for left in node.directory.glob(pattern):
             left.unlink()
