@@ -146,6 +146,12 @@ def test_a_level_that_is_set_later_reaches_the_application(node: Node) -> None:
     node.vtep_ctl("unbind-ls", "br0", "p0", "0")
 
 
+def test_a_log_file_that_cannot_be_written_is_said_and_no_more(node: Node) -> None:
+    outcome_ = outcome(node, "--log-file=/no/such/place", "--pidfile", "--detach", "br0")
+    assert outcome_ == (0, "", "vtep-ryu: cannot write the log file /no/such/place\n")
+    assert served(node) == ["br0"]
+
+
 def test_the_log_file_is_opened_anew_when_told_to(node: Node) -> None:
     vtep = Command(node)
     vtep.detach()

@@ -77,11 +77,14 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         # Until it is detached stderr is the terminal; what is not worth a word there is in the log file.
         ovs.vlog.Vlog.set_level("any", "console", "warn")
         ovs.vlog.Vlog.set_level(APPLICATION_LOG.name, "console", "off")
-    if options.log_file not in (None, "default"):
-        options.log_file = str(Path(options.log_file).absolute())  # vlog/reopen comes after chdir.
+    if options.log_file:
+        name = f"{ovs.dirs.LOGDIR}/{ovs.util.PROGRAM_NAME}.log" if options.log_file == "default" else options.log_file
+        options.log_file = str(Path(name).absolute())  # vlog/reopen comes after chdir.
     # Without a log file Python would print what is meant for it.
     logging.getLogger("file").addHandler(logging.NullHandler())
     ovs.vlog.handle_args(options)
+    if logging.getLogger("file").disabled:
+        ovs.util.ovs_error(0, f"cannot write the log file {options.log_file}")
     ovs.daemon.handle_args(options)
     return options, list(arguments)
 
