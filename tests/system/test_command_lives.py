@@ -3,6 +3,8 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -145,6 +147,30 @@ def test_with_monitor_it_is_started_again_itself(node: Node, how: signal.Signals
     assert controllers(node) == entry
     vtep.exit()
     node.wait_until(lambda: not applications(node), END_SECONDS, "the application to end")
+
+
+def test_an_application_that_hangs_up_when_it_is_asked_is_not_joined(node: Node) -> None:
+    socket = node.directory / "vtep_ryu.1.ctl"
+    listener = node.popen(sys.executable, "-c", _HANG_UP, str(socket), stdout=subprocess.PIPE)
+    assert listener.stdout
+    assert listener.stdout.readline() == "ready\n"
+    Command(node).detach()
+    assert served(node) == ["br0"]
+    listener.kill()
+    socket.unlink()
+
+
+_HANG_UP = """
+import socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+print("ready", flush=True)
+while True:
+    asker = listener.accept()[0]
+    asker.recv(1, socket.MSG_PEEK)
+    asker.close()
+"""
 
 
 def test_a_second_switch_joins_the_application_of_the_first_and_goes_on_without_it(node: Node) -> None:

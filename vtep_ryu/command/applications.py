@@ -69,9 +69,10 @@ class Application:
             self._connection.recv_wait(poller)
 
     def close(self) -> None:
-        """Hang up."""
-        self._connection.close()
-        self.gone = True
+        """Hang up, unless it has."""
+        if not self.gone:
+            self._connection.close()
+            self.gone = True
 
     def _send(self, command: str, *arguments: str) -> int:
         """Send a command; its answer will have this number."""
