@@ -223,6 +223,17 @@ def test_databases_that_do_not_answer_are_said_once_and_waited_for(lab: Lab) -> 
     command.kill_all(node)
 
 
+def test_a_start_that_is_interrupted_while_it_waits_leaves_nothing_running(lab: Lab) -> None:
+    node = lab.node("interrupted", start=False)
+    process = node.popen(PROGRAM, "--pidfile", "--detach", "br0", stderr=subprocess.PIPE)
+    assert process.stderr
+    process.stderr.readline()
+    assert len(command.commands(node)) == 2
+    process.send_signal(signal.SIGINT)
+    node.wait_until(lambda: not command.commands(node), END_SECONDS, "both processes to end")
+    assert "who waited for it to be served has gone; exiting" in process.stderr.read()
+
+
 def test_in_the_foreground_it_logs_to_stderr_and_ends_by_ctrl_c(node: Node) -> None:
     process = node.popen(PROGRAM, "br0", stderr=subprocess.PIPE)
     assert process.stderr

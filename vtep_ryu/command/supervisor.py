@@ -52,6 +52,7 @@ class Supervisor:
         self._completed = False
         self._said = ""
         self._exiting = False
+        self._starter = os.getppid()
         ovs.unixctl.command_register("exit", "", 0, 0, self._exit, None)
         ovs.fatal_signal.add_hook(self._stop_child, None, True)
 
@@ -66,11 +67,18 @@ class Supervisor:
             self._server.run()
             if self._exiting:
                 break
+            if self._abandoned():
+                LOG.warn(f"{self._name}: who waited for it to be served has gone; exiting")
+                break
             self._look_after()
             if time.monotonic() >= wake or (self._application is not None and self._application.gone):
                 wake = time.monotonic() + next(steps)
             self._wait(wake)
         self._stop_child()
+
+    def _abandoned(self) -> bool:
+        """Whether the process that --detach has in the foreground was ended, by Ctrl-C say, before this start was."""
+        return ovs.daemon.get_detach() and not self._completed and os.getppid() != self._starter
 
     def _exit(self, connection: Any, *_: Any) -> None:
         connection.reply(None)
