@@ -221,4 +221,8 @@ def test_without_the_bridge_it_removes_the_rows(lab: Lab) -> None:
     node.vsctl("del-br", "br0")
     assert clean_up(node) == ""
     assert node.macs() == node.macs("Mcast_Macs_Local") == {}
-    assert clean_up(node, "never-was") == ""
+
+
+def test_a_name_that_nothing_has_is_one_line(idle: Machine) -> None:
+    wrong = "vtep-ryu: there is neither a bridge nor a physical switch never-was\n"
+    assert outcome(idle.node, "--cleanup", "never-was") == (1, "", wrong)

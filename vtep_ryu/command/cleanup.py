@@ -27,7 +27,7 @@ OFCTL = ("ovs-ofctl", TIMEOUT, "--protocols=OpenFlow13")
 def clean_up(name: str, databases: Databases, directory: Path) -> int:
     """Remove what this program has left of one physical switch; return 1 where something could not be, 0 otherwise.
 
-    Raises Failure while an application serves the bridge.
+    Raises Failure while an application serves the bridge, and where there is nothing of that name.
     """
     problems: list[NoAnswer] = []
 
@@ -38,9 +38,11 @@ def clean_up(name: str, databases: Databases, directory: Path) -> int:
             problems.append(problem)
             return None
 
-    there = attempt(bridge.find(databases, name))
-    if there is not None and attempt(bridge.has_row(databases, name)):
+    there, row = attempt(bridge.find(databases, name)), attempt(bridge.has_row(databases, name))
+    if there is not None and row:
         wait_for(_refuse_while_served(name, databases, directory))
+    if there is None and not row and not problems:
+        raise Failure(f"there is neither a bridge nor a physical switch {name}")
     addresses: set[str] = set()
     if there is not None:
         tunnels = attempt(_tunnels(databases, name)) or {}
