@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from apps.lab import Frame, Host, Lab, LabError, Node, Tag, Vxlan
+from apps.lab.database import listed
 from apps.lab.frames import BROADCAST
 from apps.lab.underlay import Peer
 from vtep_ryu.core.pipeline import BY_NAME
@@ -59,6 +60,17 @@ def bind(node: Node, logical_switch: str, *ports: str, vlan: int = 0, bridge: st
 def physical_ports(node: Node, bridge: str = "br0") -> set[str]:
     """The names in Physical_Port of one physical switch."""
     return set(node.vtep_ctl("list-ports", bridge).split())
+
+
+def port_faults(node: Node, port: str) -> list[str]:
+    """The port_fault_status of a port's row."""
+    (row,) = (row for row in node.rows("Physical_Port") if row["name"] == port)
+    return listed(row["port_fault_status"])
+
+
+def port_warnings(node: Node, port: str) -> list[str]:
+    """What was said of a port's row."""
+    return re.findall(rf"^br0: Physical_Port {port}: (.*)$", node.app.log(), re.MULTILINE)
 
 
 def new_frame(source: str, destination: str = BROADCAST) -> Frame:

@@ -39,12 +39,6 @@ def warnings(node: Node, pattern: str) -> list[str]:
     return [line for line in node.app.log().splitlines() if re.search(pattern, line)]
 
 
-def port_faults(node: Node, port: str) -> list[str]:
-    """The port_fault_status of a port's row."""
-    (row,) = (row for row in node.rows("Physical_Port") if row["name"] == port)
-    return listed(row["port_fault_status"])
-
-
 def switch_faults(node: Node) -> list[str]:
     """The switch_fault_status of br0's row."""
     (row,) = node.rows("Physical_Switch")
@@ -103,8 +97,8 @@ def bind_4095(node: Node, port: str) -> None:
 def test_vlan_4095_is_a_fault_of_its_port_whose_other_bindings_work(node: Node, hosts: list[Host], peer: Peer) -> None:
     warning = r"br0: Physical_Port p1: vlan_bindings: 4095 is not a VLAN id"
     bind_4095(node, "p1")
-    node.wait_until(lambda: port_faults(node, "p1") == ["invalid_vlan_map"], what="the fault")
-    assert port_faults(node, "p0") == []
+    node.wait_until(lambda: support.port_faults(node, "p1") == ["invalid_vlan_map"], what="the fault")
+    assert support.port_faults(node, "p0") == []
     assert switch_faults(node) == []
     assert len(warnings(node, warning)) == 1
     support.reach(hosts[0], hosts[1], peer)
@@ -117,11 +111,11 @@ def test_vlan_4095_is_a_fault_of_its_port_whose_other_bindings_work(node: Node, 
     node.vtep_ctl("unbind-ls", "br0", "p1", "7")
 
     restart_ovsdb(node)
-    node.wait_until(lambda: port_faults(node, "p1") == ["invalid_vlan_map"], what="the fault again")
+    node.wait_until(lambda: support.port_faults(node, "p1") == ["invalid_vlan_map"], what="the fault again")
 
     mutation = ["vlan_bindings", "delete", ["set", [4095]]]
     node.transact({"op": "mutate", "table": "Physical_Port", "where": [["name", "==", "p1"]], "mutations": [mutation]})
-    node.wait_until(lambda: port_faults(node, "p1") == [], what="no fault")
+    node.wait_until(lambda: support.port_faults(node, "p1") == [], what="no fault")
     assert len(warnings(node, warning)) == 1
     support.reach(hosts[1], hosts[0], peer)
 
@@ -134,7 +128,7 @@ def test_of_two_logical_switches_with_one_tunnel_key_one_keeps_it_and_the_switch
     support.add_logical_switch(node, "ls1", VNI, peer.ip_address)
     support.bind(node, "ls1", "q0", "q1")
     node.wait_until(lambda: switch_faults(node) == ["unspecified_fault"], what="the fault")
-    assert port_faults(node, "q0") == []
+    assert support.port_faults(node, "q0") == []
     node.app.wait_log(warning)
     assert len(warnings(node, warning)) == 1
 

@@ -5,7 +5,6 @@ import re
 import pytest
 
 from apps.lab import Host, Lab, Node
-from apps.lab.database import listed
 from tests.system import support
 
 
@@ -27,17 +26,6 @@ def hosts(node: Node) -> list[Host]:
     return hosts
 
 
-def faults(node: Node, port: str) -> list[str]:
-    """The port_fault_status of a port's row."""
-    (row,) = (row for row in node.rows("Physical_Port") if row["name"] == port)
-    return listed(row["port_fault_status"])
-
-
-def warnings(node: Node, port: str) -> list[str]:
-    """What was said of a port's row."""
-    return re.findall(rf"^br0: Physical_Port {port}: (.*)$", node.app.log(), re.MULTILINE)
-
-
 def gone(port: str, vlan: int = 0, switch: str = "ls0") -> str:
     """What is said of a binding whose port is gone."""
     return f"vlan_bindings: VLAN {vlan} is bound to {switch}, but the bridge has no port {port}"
@@ -51,7 +39,7 @@ def bind_ahead(node: Node, port: str, *vlans: int) -> None:
 
 def wait_portless(node: Node, port: str) -> None:
     """Wait until the fault of a port's row is there."""
-    node.wait_until(lambda: faults(node, port) == ["unspecified_fault"], what=f"the fault of {port}")
+    node.wait_until(lambda: support.port_faults(node, port) == ["unspecified_fault"], what=f"the fault of {port}")
 
 
 def test_a_port_that_is_deleted_while_it_is_bound_is_reported_once_and_works_when_it_is_back(
@@ -64,19 +52,19 @@ def test_a_port_that_is_deleted_while_it_is_bound_is_reported_once_and_works_whe
         node.del_port("p9")
         wait_portless(node, "p9")
         support.reach(hosts[0], hosts[1])
-        assert sorted(warnings(node, "p9")) == sorted([gone("p9"), gone("p9", 7, "ls1")] * times)
-        assert faults(node, "p0") == []
+        assert sorted(support.port_warnings(node, "p9")) == sorted([gone("p9"), gone("p9", 7, "ls1")] * times)
+        assert support.port_faults(node, "p0") == []
         node.vsctl("add-port", "br0", "p9")
-        node.wait_until(lambda: faults(node, "p9") == [], what="no fault")
+        node.wait_until(lambda: support.port_faults(node, "p9") == [], what="no fault")
         node.wait_until(lambda: support.reaches(hosts[0], host), what="the binding to work")
     node.del_port("p9")
     wait_portless(node, "p9")
     node.vtep_ctl("unbind-ls", "br0", "p9", "0")
     assert node.vtep_ctl("list-bindings", "br0", "p9").split() == ["0007", "ls1"]
-    assert faults(node, "p9") == ["unspecified_fault"]
+    assert support.port_faults(node, "p9") == ["unspecified_fault"]
     node.vtep_ctl("unbind-ls", "br0", "p9", "7")
     node.wait_until(lambda: "p9" not in support.physical_ports(node), what="the row to go")
-    assert len(warnings(node, "p9")) == 6
+    assert len(support.port_warnings(node, "p9")) == 6
 
 
 def test_a_port_that_never_was_is_reported_with_all_its_vlans_and_an_unusable_one_is_a_fault_of_its_own(
@@ -84,12 +72,14 @@ def test_a_port_that_never_was_is_reported_with_all_its_vlans_and_an_unusable_on
 ) -> None:
     bind_ahead(node, "p8", 0, 12)
     wait_portless(node, "p8")
-    assert sorted(warnings(node, "p8")) == [gone("p8"), gone("p8", 12)]
+    assert sorted(support.port_warnings(node, "p8")) == [gone("p8"), gone("p8", 12)]
     (switch,) = (row["_uuid"] for row in node.rows("Logical_Switch") if row["name"] == "ls0")
     mutation = ["vlan_bindings", "insert", ["map", [[4095, ["uuid", switch]]]]]
     node.transact({"op": "mutate", "table": "Physical_Port", "where": [["name", "==", "p8"]], "mutations": [mutation]})
-    node.wait_until(lambda: sorted(faults(node, "p8")) == ["invalid_vlan_map", "unspecified_fault"], what="both faults")
-    assert len(warnings(node, "p8")) == 3
+    node.wait_until(
+        lambda: sorted(support.port_faults(node, "p8")) == ["invalid_vlan_map", "unspecified_fault"], what="both faults"
+    )
+    assert len(support.port_warnings(node, "p8")) == 3
     node.transact(
         {
             "op": "update",
@@ -114,8 +104,8 @@ def test_ports_and_bindings_that_come_and_go_within_a_moment_are_not_reported(no
     node.shell(f"{unbind} && {delete}".format("q1"))
     bind_ahead(node, "q2", 0)
     wait_portless(node, "q2")  # Which the others would have been before.
-    assert warnings(node, "q0") == warnings(node, "q1") == []
-    assert warnings(node, "q2") == [gone("q2")]
+    assert support.port_warnings(node, "q0") == support.port_warnings(node, "q1") == []
+    assert support.port_warnings(node, "q2") == [gone("q2")]
     node.vtep_ctl("unbind-ls", "br0", "q2", "0")
     node.wait_until(lambda: "q2" not in support.physical_ports(node), what="the row to go")
 
@@ -125,7 +115,7 @@ def test_a_start_reports_what_is_gone_and_nothing_else(node: Node, hosts: list[H
     node.app.kill()
     node.start_app()
     node.app.wait_log(r"^br0: Physical_Port r0: vlan_bindings")
-    assert warnings(node, "r0") == [gone("r0")]
+    assert support.port_warnings(node, "r0") == [gone("r0")]
     assert not re.search(r"^br0: Physical_Port p", node.app.log(), re.MULTILINE)
     wait_portless(node, "r0")
 
@@ -136,7 +126,7 @@ def test_a_start_reports_what_is_gone_and_nothing_else(node: Node, hosts: list[H
     bind_ahead(node, "r1", 0)
     wait_portless(node, "r1")
     wait_portless(node, "r0")
-    assert warnings(node, "r0") == [gone("r0")]
+    assert support.port_warnings(node, "r0") == [gone("r0")]
     node.wait_until(lambda: support.reaches(hosts[0], hosts[1]), what="the others to work")
     for port in ("r0", "r1"):
         node.vtep_ctl("unbind-ls", "br0", port, "0")

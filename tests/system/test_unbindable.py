@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 
 from apps.lab import Host, Lab, Node, Peer
-from apps.lab.database import listed
 from tests.system import support
 
 VNI = 5000
@@ -44,17 +43,6 @@ def bond(node: Node, hosts: dict[str, Host]) -> Iterator[str]:
     node.wait_until(lambda: support.physical_ports(node) == {"p0", "p1"}, what="the rows of the two ports alone")
 
 
-def faults(node: Node, port: str) -> list[str]:
-    """The port_fault_status of a port's row."""
-    (row,) = (row for row in node.rows("Physical_Port") if row["name"] == port)
-    return listed(row["port_fault_status"])
-
-
-def warnings(node: Node, port: str) -> list[str]:
-    """What was said of a port's row."""
-    return re.findall(rf"^br0: Physical_Port {port}: (.*)$", node.app.log(), re.MULTILINE)
-
-
 def egress(node: Node, port: str) -> list[str]:
     """The flows that send to an interface."""
     return re.findall(rf"output:{node.ofport(port)}\b", support.table_flows(node, "egress"))
@@ -67,18 +55,22 @@ def test_a_bond_has_a_row_its_members_have_none_and_neither_can_be_bound(
     node.vtep_ctl("bind-ls", "br0", "bond0", "0", "ls0")
     node.vtep_ctl("add-port", "br0", "m0", "--", "bind-ls", "br0", "m0", "7", "ls0")
     for port in ("bond0", "m0"):
-        node.wait_until(lambda port=port: faults(node, port) == ["invalid_vlan_map"], what=f"the fault of {port}")
+        node.wait_until(
+            lambda port=port: support.port_faults(node, port) == ["invalid_vlan_map"], what=f"the fault of {port}"
+        )
     node.app.wait_log(r"^br0: port m0 is OpenFlow port")
     support.reach(hosts["p0"], hosts["p1"], peer)
     assert egress(node, "p0")
     assert egress(node, "m0") == egress(node, "m1") == []
-    assert warnings(node, "bond0") == ["vlan_bindings: VLAN 0 of bond0: it is a bond of m0, m1; refused"]
-    assert warnings(node, "m0") == ["vlan_bindings: VLAN 7 of m0: it is a member of the bond bond0; refused"]
-    assert faults(node, "p0") == []
+    assert support.port_warnings(node, "bond0") == ["vlan_bindings: VLAN 0 of bond0: it is a bond of m0, m1; refused"]
+    assert support.port_warnings(node, "m0") == [
+        "vlan_bindings: VLAN 7 of m0: it is a member of the bond bond0; refused"
+    ]
+    assert support.port_faults(node, "p0") == []
 
     node.vsctl("del-port", "br0", bond)
     node.vsctl("add-port", "br0", "m0")
-    node.wait_until(lambda: faults(node, "m0") == [], what="no fault of m0")
+    node.wait_until(lambda: support.port_faults(node, "m0") == [], what="no fault of m0")
     frame = support.new_frame(hosts["p0"].mac)
     node.wait_until(lambda: egress(node, "m0"), what="m0's flow")
     support.forget_megaflows(node)
@@ -96,10 +88,10 @@ def test_a_port_that_becomes_a_bond_while_it_is_bound_loses_its_bindings_and_get
     support.bind(node, "ls0", "m0")
     member = ("--id=@m1", "create", "Interface", "name=m1", "--", "add", "Port", "m0", "interfaces", "@m1")
     node.vsctl("--", *member)
-    node.wait_until(lambda: faults(node, "m0") == ["invalid_vlan_map"], what="the fault of m0")
+    node.wait_until(lambda: support.port_faults(node, "m0") == ["invalid_vlan_map"], what="the fault of m0")
     node.wait_until(lambda: not egress(node, "m0"), what="no flow for m0")
     node.vsctl("del-port", "br0", "m0", "--", "add-port", "br0", "m0")
-    node.wait_until(lambda: faults(node, "m0") == [], what="no fault of m0")
+    node.wait_until(lambda: support.port_faults(node, "m0") == [], what="no fault of m0")
     node.wait_until(lambda: support.reaches(hosts["p0"], hosts["m0"]), what="m0's binding to work")
     node.vtep_ctl("unbind-ls", "br0", "m0", "0")
     node.vsctl("del-port", "br0", "m0")
@@ -121,11 +113,11 @@ def test_a_port_that_gets_vlans_of_its_own_loses_its_bindings_and_stations_until
     support.teach(node, hosts["p1"], hosts["p1"].mac)
     support.teach(node, hosts["p0"], hosts["p0"].mac)
     node.vsctl("set", "Port", "p1", *setting.split())
-    node.wait_until(lambda: faults(node, "p1") == ["invalid_vlan_map"], what="the fault")
+    node.wait_until(lambda: support.port_faults(node, "p1") == ["invalid_vlan_map"], what="the fault")
     support.wait_gone(node, hosts["p1"].mac)
     node.wait_until(lambda: not egress(node, "p1"), what="no flow for p1")
     text = f"vlan_bindings: VLAN 0 of p1: its Port row has {words}; refused"
-    assert warnings(node, "p1").count(text) == 1
+    assert support.port_warnings(node, "p1").count(text) == 1
     assert ("ls0", hosts["p0"].mac) in node.macs()
 
     frame = support.new_frame(hosts["p0"].mac)
@@ -138,24 +130,24 @@ def test_a_port_that_gets_vlans_of_its_own_loses_its_bindings_and_stations_until
     assert hosts["p1"].mac not in support.sources(node)
 
     node.vsctl(*(word for column in ("tag", "trunks", "vlan_mode") for word in ("--", "clear", "Port", "p1", column)))
-    node.wait_until(lambda: faults(node, "p1") == [], what="no fault")
+    node.wait_until(lambda: support.port_faults(node, "p1") == [], what="no fault")
     node.wait_until(lambda: support.reaches(hosts["p0"], hosts["p1"]), what="the binding to work again")
     support.teach(node, hosts["p1"], hosts["p1"].mac)
-    assert warnings(node, "p1").count(text) == 1
+    assert support.port_warnings(node, "p1").count(text) == 1
 
 
 def test_a_port_with_a_tag_is_refused_from_the_start_and_after_a_restart(
     node: Node, hosts: dict[str, Host], peer: Peer
 ) -> None:
     node.vsctl("set", "Port", "p1", "tag=9")
-    node.wait_until(lambda: faults(node, "p1") == ["invalid_vlan_map"], what="the fault")
+    node.wait_until(lambda: support.port_faults(node, "p1") == ["invalid_vlan_map"], what="the fault")
     node.app.kill()
     node.start_app()
     node.app.wait_log(r"^br0: switch \w+ is served$")
     support.reach(hosts["p0"], peer)
     assert not egress(node, "p1")
-    assert faults(node, "p1") == ["invalid_vlan_map"]
-    assert warnings(node, "p1") == ["vlan_bindings: VLAN 0 of p1: its Port row has tag 9; refused"]
+    assert support.port_faults(node, "p1") == ["invalid_vlan_map"]
+    assert support.port_warnings(node, "p1") == ["vlan_bindings: VLAN 0 of p1: its Port row has tag 9; refused"]
     assert "p1 untagged is bound" not in node.app.log()
     node.vsctl("clear", "Port", "p1", "tag")
     node.wait_until(lambda: support.reaches(hosts["p0"], hosts["p1"]), what="the binding to work")
@@ -173,8 +165,8 @@ def test_the_bridges_own_port_cannot_be_bound(node: Node, hosts: dict[str, Host]
             "mutations": [["ports", "insert", ["named-uuid", "port"]]],
         },
     )
-    node.wait_until(lambda: faults(node, "br0") == ["invalid_vlan_map"], what="the fault")
-    assert warnings(node, "br0") == ["vlan_bindings: VLAN 0 of br0: it is the bridge's own port; refused"]
+    node.wait_until(lambda: support.port_faults(node, "br0") == ["invalid_vlan_map"], what="the fault")
+    assert support.port_warnings(node, "br0") == ["vlan_bindings: VLAN 0 of br0: it is the bridge's own port; refused"]
     support.reach(hosts["p0"], hosts["p1"], peer)
     unbound = {"vlan_bindings": ["map", []]}
     node.transact({"op": "update", "table": "Physical_Port", "where": [["name", "==", "br0"]], "row": unbound})
