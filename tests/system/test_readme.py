@@ -1,11 +1,29 @@
 """The commands of README.rst, run as they are written there."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from apps.lab import Lab, Node
 
 README = Path(__file__).parents[2] / "README.rst"
+DATABASE = Path("/etc/openvswitch/vtep.db")
+OVS_CTL = (
+    "/usr/share/openvswitch/scripts/ovs-ctl --no-ovs-vswitchd --no-monitor --system-id=random --no-record-hostname"
+)
+"""As Debian's service has it."""
+
+
+@pytest.fixture(autouse=True)
+def _tidy(lab: Lab) -> Iterator[None]:
+    """The file that the README's commands make is gone afterwards with its lock, and nobody has it open."""
+    yield
+    for node in lab.nodes:
+        node.ovsdb_server.stop()
+    for file in (DATABASE, DATABASE.with_name(f".{DATABASE.name}.~lock~")):
+        file.unlink(missing_ok=True)
 
 
 def blocks(section: str) -> list[list[str]]:
@@ -27,7 +45,7 @@ def test_the_steps_of_the_readme_make_a_bridge_a_vtep_that_can_be_driven_as_it_s
     host = node.add_port("p0", address="192.168.1.1/24")
     peer = lab.peer("service-node", "10.2.2.2/24")
 
-    steps, second_database = blocks("Your own bridge")
+    steps, second_database, _ = blocks("Your own bridge")
     for command in second_database:
         node.shell(command)
     for command in steps:
@@ -50,6 +68,20 @@ def test_the_steps_of_the_readme_make_a_bridge_a_vtep_that_can_be_driven_as_it_s
     assert "set_field:10.2.2.3->tun_dst" in flows
     assert "set_field:0x21->tun_id" in flows
     _wait_for_output(node, "ss --no-header --listening --tcp --numeric", ":6640 ")
+
+
+def test_debians_service_has_both_databases_and_their_managers_with_the_line_of_the_readme(lab: Lab) -> None:
+    node = lab.node("debian", start=False)
+    _, (create, *_), (settings,) = blocks("Your own bridge")
+    node.shell(create)
+    try:
+        node.shell(f"{settings}; {OVS_CTL} start $OVS_CTL_OPTS")
+        databases = node.appctl("ovsdb-server", "ovsdb-server/list-dbs").split()
+        remotes = node.appctl("ovsdb-server", "ovsdb-server/list-remotes").split()
+        assert {"Open_vSwitch", "hardware_vtep"} <= set(databases)
+        assert "db:hardware_vtep,Global,managers" in remotes
+    finally:
+        node.shell(f"{OVS_CTL} stop", check=False)
 
 
 def _flows_when_ready(node: Node) -> str:
