@@ -1,21 +1,27 @@
 PYTHON ?= python3
 PACKAGES = ca-certificates ethtool iperf3 iproute2 iputils-ping jq mininet netcat-openbsd openvswitch-switch \
 	openvswitch-vtep procps python3-venv tcpdump util-linux
+# Of Open vSwitch: netdev (in user space) or system (the kernel's).
+DATAPATH ?= netdev
 BIN = .venv/bin
 # A file of tests shares its labs, so it stays in one process.
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 TYPED = vtep_ryu/core vtep_ryu/drivers vtep_ryu/command vtep_ryu/compat.py vtep_ryu/options.py
 
 export PATH := $(PATH):/usr/sbin:/sbin
+export VTEP_DATAPATH = $(DATAPATH)
 
 .NOTPARALLEL:
-.PHONY: help deps venv lint unit test test-long demo lab lab-hands-on lab-how-to lab-understanding clean
+.PHONY: help deps datapath venv lint unit test test-long demo lab lab-hands-on lab-how-to lab-understanding clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
 
 deps:  ## install the Debian packages that are missing, without starting a service
 	@etc/debian-deps.sh $(PACKAGES)
+
+datapath:
+	@etc/check-datapath.sh "$$VTEP_DATAPATH"
 
 venv:  ## make .venv, if it is missing, half made or out of date
 	@etc/make-venv.sh $(PYTHON)
@@ -28,7 +34,7 @@ lint: venv  ## style, format and types
 unit: venv  ## the tests that need no Open vSwitch
 	@$(PYTEST) tests/unit
 
-test: deps venv  ## everything: style, types, unit and system tests, in namespaces of their own
+test: datapath deps venv  ## everything: style, types, unit and system tests, in namespaces of their own
 	@lint=passed tests=passed; \
 	$(MAKE) --no-print-directory lint || lint=FAILED; \
 	apps/isolate $(PYTEST) tests || tests=FAILED; \
@@ -38,10 +44,10 @@ test: deps venv  ## everything: style, types, unit and system tests, in namespac
 test-long: export VTEP_TEST_LONG = 1
 test-long: test  ## the same, with the long runs
 
-demo: deps venv  ## two switches and four hosts, set up and explained step by step
+demo: datapath deps venv  ## two switches and four hosts, set up and explained step by step
 	@apps/isolate $(BIN)/python -m apps.demo
 
-lab: deps venv  ## the same set-up, left running
+lab: datapath deps venv  ## the same set-up, left running
 	@apps/isolate $(BIN)/python -m apps.demo --keep
 
 # The system's Python has Mininet; the machines in it have our programs.

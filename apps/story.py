@@ -37,6 +37,7 @@ class Story:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        self.datapath = lab.datapath
         self.tell = Narrator()
         self.nodes = (lab.node("s1", start=False), lab.node("s2", start=False))
         self.vteps: list[Vtep] = []
@@ -86,26 +87,22 @@ class Story:
     def start_switches(self) -> None:
         """ovs-vswitchd, and the underlay under it."""
         self.tell.chapter("The switches")
-        self.tell.say("Next the switch. It forwards in user space, so that no kernel module is needed.")
+        where, interface = self.datapath.story
+        self.tell.say(f"Next the switch. {where}")
         self.tell.show(*self.nodes, line="ovs-vsctl --no-wait init")
-        self.tell.show(
-            *self.nodes,
-            line="ovs-vswitchd --pidfile --detach --no-chdir --log-file -vconsole:off --disable-system "
-            "unix:$OVS_RUNDIR/db.sock",
-        )
-        self.tell.say(
-            """The lab now connects eth1 of both machines. In user space the tunnel address sits on a bridge
-            with eth1 in it, br-phy; on your own machine it would simply be an address of eth1."""
-        )
+        start = ("ovs-vswitchd --pidfile --detach --no-chdir --log-file -vconsole:off", *self.datapath.options)
+        self.tell.show(*self.nodes, line=" ".join((*start, "unix:$OVS_RUNDIR/db.sock")))
+        self.tell.say(f"The lab now connects eth1 of both machines. {interface}")
         for node, address in zip(self.nodes, ("10.2.2.1/24", "10.2.2.2/24"), strict=True):
             self.lab.join(node, address)
-            self.tell.show(node, line="ip -brief address show br-phy")
+            self.tell.show(node, line=f"ip -brief address show {self.datapath.interface}")
 
     def build_bridges(self) -> None:
         """br0 with two ports each, and a host at every port."""
         self.tell.chapter("Bridge and ports")
         self.tell.say("br0 becomes the physical switch that the VTEP is. Each host has a cable to one of its ports.")
-        self.tell.show(*self.nodes, line="ovs-vsctl add-br br0 -- set Bridge br0 datapath_type=netdev")
+        setting = f"datapath_type={self.datapath.type}"
+        self.tell.show(*self.nodes, line=f"ovs-vsctl add-br br0 -- set Bridge br0 {setting}")
         for number, node in enumerate(self.nodes, 1):
             hosts = (self.add_host(node, "p0", 2 * number - 1), self.add_host(node, "p1", 2 * number))
             self.vteps.append(Vtep(node, node.underlay_ip, hosts))

@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Self, TypeVar
 
+from apps.lab import datapath
 from apps.lab.host import Host
 from apps.lab.namespace import LabError, Namespace, wait_until
 from apps.lab.node import Node
@@ -24,11 +25,12 @@ class Lab:
         """An empty lab; `prefix` begins every name, so that labs can exist side by side.
 
         `mtu` is the underlay's: 50 bytes more than the hosts' 1500 and some. Raises LabError
-        outside apps/isolate.
+        outside apps/isolate, and when this machine does not have the datapath of `datapath.chosen`.
         """
         place = os.environ.get("VTEP_LAB_DIR")
         if not place:
             raise LabError("labs run under apps/isolate: try 'apps/isolate COMMAND'")
+        self.datapath = datapath.chosen()
         self.prefix = prefix
         self.directory = Path(place) / f"{prefix}lab"
         self.directory.mkdir()
@@ -62,7 +64,7 @@ class Lab:
 
         Without `start` nothing runs on it yet, and it joins the underlay by `join` later.
         """
-        node = self._owned(Node(self.prefix + name, self.directory / name, self._named_host))
+        node = self._owned(Node(self.prefix + name, self.directory / name, self._named_host, self.datapath))
         self.nodes.append(node)
         if start:
             node.start()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from apps.lab import database
 from apps.lab.daemons import App, Daemon
+from apps.lab.datapath import Datapath
 from apps.lab.host import Host
 from apps.lab.namespace import LabError, Namespace, wait_until
 from apps.lab.underlay import Underlay
@@ -20,8 +21,6 @@ SCHEMAS = {"ovs": "vswitch.ovsschema", "vtep": "vtep.ovsschema"}
 SCHEMA_DIRECTORY = Path("/usr/share/openvswitch")
 OPEN_VSWITCH = "Open_vSwitch"
 HARDWARE_VTEP = "hardware_vtep"
-UNDERLAY_BRIDGE = "br-phy"
-UNDERLAY_PORT = "eth1"
 _REMOTES = {"ovs": "db:Open_vSwitch,Open_vSwitch,manager_options", "vtep": "db:hardware_vtep,Global,managers"}
 
 
@@ -31,7 +30,9 @@ class Node(Namespace):
     The environment of what runs in it (OVS_RUNDIR and so on) makes every Open vSwitch tool find its daemons.
     """
 
-    def __init__(self, name: str, directory: Path, make_host: Callable[[str, str, str], Host]) -> None:
+    def __init__(
+        self, name: str, directory: Path, make_host: Callable[[str, str, str], Host], datapath: Datapath
+    ) -> None:
         """A machine on which nothing runs yet; its files are in `directory`, its hosts come from `make_host`."""
         directory.mkdir()
         places = ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")
@@ -40,6 +41,7 @@ class Node(Namespace):
         self.app = App(self, directory)
         self.ovsdb_server = Daemon(self, directory / "ovsdb-server.pid")
         self.vswitchd = Daemon(self, directory / "ovs-vswitchd.pid")
+        self.datapath = datapath
         self._make_host = make_host
         self._internal: dict[str, str] = {}
         self._underlay_address = ""
@@ -66,8 +68,8 @@ class Node(Namespace):
         self.ovsdb_server.start("ovsdb-server", *options, *(f"--remote={place}" for place in places), *files)
 
     def start_vswitchd(self) -> None:
-        """Start ovs-vswitchd, with the userspace datapath alone, and configure what interfaces a restart made anew."""
-        options = ("--pidfile", "--detach", "--no-chdir", "--log-file", "-vconsole:off", "--disable-system")
+        """Start ovs-vswitchd, and configure what interfaces a restart made anew."""
+        options = ("--pidfile", "--detach", "--no-chdir", "--log-file", "-vconsole:off", *self.datapath.options)
         self.vsctl("--no-wait", "init")
         self.vswitchd.start("ovs-vswitchd", *options, f"unix:{self.socket}")
         for port in self._internal:
@@ -149,8 +151,8 @@ class Node(Namespace):
     # Bridges, ports and cables.
 
     def add_bridge(self, name: str = "br0", *settings: str) -> None:
-        """Add a bridge with the userspace datapath; `settings` as for `ovs-vsctl set Bridge`."""
-        self.vsctl("add-br", name, "--", "set", "Bridge", name, "datapath_type=netdev", *settings)
+        """Add a bridge; `settings` as for `ovs-vsctl set Bridge`."""
+        self.vsctl("add-br", name, "--", "set", "Bridge", name, f"datapath_type={self.datapath.type}", *settings)
 
     def add_port(
         self, port: str, bridge: str = "br0", address: str = "", mac: str = "", host: str = "", kind: str = "veth"
@@ -227,29 +229,31 @@ class Node(Namespace):
         return str(ip_interface(self._underlay_address).ip)
 
     def join_underlay(self, underlay: Underlay, address: str, mac: str, learn: bool = True) -> None:
-        """Plug into the underlay with an address ("10.2.2.1/24") on a bridge of its own.
+        """Plug into the underlay with an address ("10.2.2.1/24").
 
-        With `learn` every member's MAC address is put into the switch's neighbour table, without which
-        the userspace datapath drops the first frame to each.
+        With `learn` every member's MAC address is put into the neighbour table, without which the
+        userspace datapath drops the first frame to each.
         """
-        underlay.plug(self, UNDERLAY_PORT)
+        self.datapath.attach(self, underlay, mac)
         self._underlay_address = address
-        self.add_bridge(UNDERLAY_BRIDGE, f'other-config:hwaddr="{mac}"')
-        mtu = f"mtu_request={underlay.mtu}"
-        self.vsctl("add-port", UNDERLAY_BRIDGE, UNDERLAY_PORT, "--", "set", "Interface", UNDERLAY_BRIDGE, mtu)
         self._configure_underlay()
         if learn:
             underlay.join(self.underlay_ip, mac, self._learn_neighbour)
         else:
             underlay.join(self.underlay_ip, mac)
 
+    def add_underlay_address(self, address: str) -> None:
+        """Another address ("10.2.2.21/24") where our underlay address is."""
+        self.ip("address", "add", address, "dev", self.datapath.interface)
+
     def _configure_underlay(self) -> None:
-        self.offload_off(UNDERLAY_BRIDGE)
-        self.ip("address", "replace", self._underlay_address, "dev", UNDERLAY_BRIDGE)
-        self.ip("link", "set", UNDERLAY_BRIDGE, "up")
+        interface = self.datapath.interface
+        self.offload_off(interface)
+        self.ip("address", "replace", self._underlay_address, "dev", interface)
+        self.ip("link", "set", interface, "up")
         for address, mac in self._neighbours.items():
             self._learn_neighbour(address, mac)
 
     def _learn_neighbour(self, address: str, mac: str) -> None:
         self._neighbours[address] = mac
-        self.appctl("ovs-vswitchd", "tnl/neigh/set", UNDERLAY_BRIDGE, address, mac)
+        self.datapath.learn(self, address, mac)

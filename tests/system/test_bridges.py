@@ -22,7 +22,7 @@ def peer(lab: Lab) -> Peer:
 def node(lab: Lab, peer: Peer) -> Node:
     """A machine with three bridges, two of them VTEPs, and the program connected to all of them."""
     made = lab.node("node", "10.2.2.1/24")
-    made.ip("address", "add", "10.2.2.21/24", "dev", "br-phy")
+    made.add_underlay_address("10.2.2.21/24")
     lab.underlay.join("10.2.2.21", lab.underlay.mac_of("10.2.2.1"))
     made.add_bridge("br1")
     made.add_bridge("br2", "fail_mode=standalone", "protocols=OpenFlow10,OpenFlow13")

@@ -43,8 +43,7 @@ class Machine:
 
     def switch(self) -> None:
         self.node.start_vswitchd()
-        ports = ("--", "add-port", "br0", "p0", "--", "add-port", "br0", "p1")
-        self.node.vsctl("add-br", "br0", "--", "set", "Bridge", "br0", "datapath_type=netdev", *ports)
+        self.node.add_bridge("br0", "--", "add-port", "br0", "p0", "--", "add-port", "br0", "p1")
         self.lab.join(self.node, f"{self.address}/24")
 
     def controller(self) -> None:

@@ -201,7 +201,7 @@ def test_a_frame_from_a_tunnel_for_a_local_station_goes_to_it_alone(nvc: Nvc, si
 def test_what_comes_to_one_tunnel_ip_does_not_leave_from_another(nvc: Nvc, site: Site) -> None:
     """OpenFlow alone sees to it that nothing leaves by the tunnel port it came in on; a second one needs our flows."""
     node, underlay, second = site.node, site.lab.underlay, "10.2.2.2"
-    node.ip("address", "add", f"{second}/24", "dev", "br-phy")
+    node.add_underlay_address(f"{second}/24")
     underlay.join(second, underlay.mac_of(VTEP))
     nvc.logical_switch("ls0", replication_mode="source_node")
     for mac in ("unknown-dst", GROUP):

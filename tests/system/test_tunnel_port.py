@@ -24,7 +24,7 @@ def peer(lab: Lab) -> Peer:
 def node(lab: Lab, peer: Peer) -> Node:
     """A machine with two addresses on the underlay, and a logical switch."""
     made = lab.node("node", f"{FIRST}/24")
-    made.ip("address", "add", f"{SECOND}/24", "dev", "br-phy")
+    made.add_underlay_address(f"{SECOND}/24")
     lab.underlay.join(SECOND, lab.underlay.mac_of(FIRST))
     support.add_logical_switch(made, "ls0", VNI, peer.ip_address)
     return made
