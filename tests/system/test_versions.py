@@ -44,3 +44,9 @@ def test_the_pinned_packages_are_those_of_the_page(tested: dict[str, set[str]]) 
     assert {name: tested[name] for name in ("ryu", "eventlet", "ovs")} == {
         name: {pinned[name]} for name in ("ryu", "eventlet", "ovs")
     }
+
+
+def test_the_older_schemas_of_the_page_are_those_that_have_tests(tested: dict[str, set[str]]) -> None:
+    code = (ROOT / "tests" / "system" / "test_schemas.py").read_text()
+    installed = json.loads((SCHEMA_DIRECTORY / SCHEMAS["vtep"]).read_text())["version"]
+    assert set(re.findall(r'"(\d+\.\d+\.\d+)":', code)) == tested["schema hardware_vtep"] - {installed}
