@@ -101,8 +101,9 @@ def test_a_bridge_that_does_not_exist_is_one_line_and_exit_status_1(node: Node, 
 def test_a_physical_switch_that_does_not_exist_is_one_line_and_exit_status_1(
     node: Node, detach: tuple[str, ...]
 ) -> None:
-    expected = "vtep-ryu: there is no physical switch br-phy in hardware_vtep (vtep-ctl add-ps br-phy)\n"
-    assert outcome(node, *detach, "br-phy") == (1, "", expected)
+    node.vsctl("--may-exist", "add-br", "bare", "--", "set", "Bridge", "bare", f"datapath_type={node.datapath.type}")
+    expected = "vtep-ryu: there is no physical switch bare in hardware_vtep (vtep-ctl add-ps bare)\n"
+    assert outcome(node, *detach, "bare") == (1, "", expected)
 
 
 def test_a_wrong_option_of_the_application_is_one_line_and_exit_status_1(node: Node) -> None:
