@@ -15,7 +15,7 @@ export VTEP_DATAPATH = $(DATAPATH)
 .PHONY: help deps datapath venv lint unit test test-long demo lab lab-hands-on lab-how-to lab-understanding clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
 
 deps:  ## install the Debian packages that are missing, without starting a service
 	@etc/debian-deps.sh $(PACKAGES)
