@@ -67,6 +67,11 @@ class Identities:
         """The logical switch that goes by this id."""
         return self._by_id.get(id)
 
+    def is_refused(self, logical_switch: str) -> bool:
+        """Whether a logical switch has a tunnel key that it cannot go by: no VNI, or another's. 0 is none at all."""
+        row, identity = self._rows.get(logical_switch), self._identities.get(logical_switch)
+        return row is not None and bool(row.tunnel_key) and identity is not None and identity.vni is None
+
     def clashes(self) -> dict[int, list[LogicalSwitch]]:
         """The VNIs that more than one logical switch asks for, with those: the first one has it."""
         return {vni: self._claimants(vni) for vni, claims in self._claims.items() if len(claims) > 1}

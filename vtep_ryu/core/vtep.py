@@ -54,7 +54,7 @@ class Vtep:
         self._names: dict[int, str] = {}
         self._full: set[str] = set()
         self._port_faults = PortFaults(name, self.bindings, self._title)
-        self._announced: dict[str, tuple[int, str]] = {}
+        self._announced: dict[str, str] = {}
         self._titles: dict[str, str] = {}
         self.touch({PhysicalSwitchTouched(name)})
 
@@ -89,8 +89,7 @@ class Vtep:
     def faults(self) -> dict[str, frozenset[str]]:
         """What the fault columns have to say: of the Physical_Switch row and of Physical_Port rows, by UUID."""
         faults = self._port_faults.keywords()
-        unusable_keys = any(level == logging.WARNING for level, _ in self._announced.values())
-        if self._row is not None and unusable_keys:
+        if self._row is not None and any(map(self.identities.is_refused, self.bindings.logical_switches())):
             faults[self._row.uuid] = frozenset({UNSPECIFIED_FAULT})
         return faults
 
@@ -273,10 +272,10 @@ class Vtep:
             self._announced.pop(logical_switch, None)
             return
         owner = self.identities.clashes().get(row.tunnel_key or 0)
-        level = logging.WARNING if row.tunnel_key and identity.vni is None else logging.INFO
         text = key_in_words(row, identity, owner[0] if owner else None)
-        if (level, text) != self._announced.get(logical_switch):
-            self._announced[logical_switch] = level, text
+        if text != self._announced.get(logical_switch):
+            self._announced[logical_switch] = text
+            level = logging.WARNING if self.identities.is_refused(logical_switch) else logging.INFO
             LOG.log(level, "%s: %s", self.name, text)
 
     def _withdraw_port(self, port: str, why: str) -> None:
