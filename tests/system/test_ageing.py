@@ -149,6 +149,19 @@ def a_limit_is_kept(site: Site, port: str, within: list[str], beyond: list[str],
     teach(node, host, *beyond)
 
 
+def test_a_station_that_moves_to_a_port_at_its_limit_is_flooded_to_and_not_published(lasting: Site) -> None:
+    node, (station, *within) = lasting.node, lasting.stations(1 + PORT_LIMIT)
+    teach(node, lasting.p0, station)
+    teach(node, lasting.p2, *within)
+    lasting.p2.send(Frame(BROADCAST, station))
+    wait_gone(node, station)
+    with lasting.p0.capture() as old, lasting.p2.capture() as new:
+        lasting.p1.send(frame := new_frame(lasting.p1.mac, station))
+        for place in (old, new):
+            place.wait(lambda each: each == frame)
+    assert {mac for _, mac in node.macs()} >= set(within)
+
+
 def go_down(site: Site) -> None:
     site.node.port_down("p0")
 

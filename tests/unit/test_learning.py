@@ -61,12 +61,14 @@ def test_a_full_port_learns_no_more_until_a_station_goes():
     assert known.seen("ls0", C, P0) is Outcome.MOVED
 
 
-def test_a_full_port_takes_no_station_from_another_but_moves_its_own():
+def test_a_station_that_moves_to_a_full_port_is_at_neither_and_the_port_moves_its_own():
     known = stations(port_limit=1)
     known.seen("ls0", A, P0)
     known.seen("ls0", B, P1)
     assert known.seen("ls0", B, P0) is Outcome.PORT_FULL
-    assert known.place("ls0", B) == P1
+    assert known.place("ls0", B) is None
+    assert known.on_port("p1") == ()
+    assert known.seen("ls0", B, P0) is Outcome.PORT_FULL
     assert known.seen("ls0", A, P0_TAGGED) is Outcome.MOVED
     assert known.seen("ls0", A, P0_TAGGED) is Outcome.KNOWN
 

@@ -212,6 +212,14 @@ def test_above_a_limit_nothing_is_learned_rendered_or_published(settings):
     assert world.vtep.news() == {(LS0, A): None, (LS0, C): "10.2.2.1"}
 
 
+def test_a_station_that_moves_to_a_port_at_its_limit_is_published_at_its_old_place_no_more():
+    world = settled(stations(f"ls0 {A} p0 0", f"ls0 {B} p1 0"), settings=Settings(port_mac_limit=1))
+    world.vtep.seen(*world.ids(LS0, P1), A)
+    assert world.vtep.news() == {(LS0, A): None}
+    assert world.vtep.dirty == {StationUnit(LS0, A)}
+    assert world.stations() == {(LS0, B): P1}
+
+
 # A switch that connects.
 
 

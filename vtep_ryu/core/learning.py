@@ -44,12 +44,16 @@ class Stations:
         return tuple((switch, mac, self._places[switch][mac]) for switch, mac in self._on_port[port])
 
     def seen(self, logical_switch: str, mac: str, place: Place) -> Outcome:
-        """Take in that a station sent a frame from a place."""
+        """Take in that a station sent a frame from a place.
+
+        One that has left its place for a port that learns no more is at neither.
+        """
         macs = self._places[logical_switch]
         before = macs.get(mac)
         if before == place:
             return Outcome.KNOWN
         if (before is None or before.port != place.port) and len(self._on_port[place.port]) >= self._port_limit:
+            self.forget(logical_switch, mac)
             return Outcome.PORT_FULL
         if before is None and len(macs) >= self._switch_limit:
             return Outcome.SWITCH_FULL

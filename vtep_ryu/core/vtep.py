@@ -177,7 +177,11 @@ class Vtep:
                 LOG.info("%s: %s moved in %s from %s to %s", self.name, mac, switch, before, place)
             case Outcome.PORT_FULL:
                 self._warn_full(f"port {place.port} has {self.settings.port_mac_limit}", "port_mac_limit")
-                return
+                if before is None:
+                    return
+                LOG.info(
+                    "%s: %s in %s has left %s for %s, where no more are learned", self.name, mac, switch, before, place
+                )
             case Outcome.SWITCH_FULL:
                 self._warn_full(f"{switch} has {self.settings.switch_mac_limit}", "switch_mac_limit")
                 return
