@@ -42,6 +42,7 @@ class Options:
     packet_in_burst: int
     statistics_interval: int
     accept_any_source: bool
+    pin_remote: bool
     log_level: str
 
 
@@ -162,6 +163,14 @@ OPTIONS = (
         _Choice("accept_any_source", {"false": False, "true": True}),
         "Accept VXLAN frames with a known VNI from any source address, not only from the locators the database names "
         "for that VNI; true or false. Default: false.",
+        cfg.BoolOpt,
+    ),
+    _option(
+        "pin_remote",
+        False,
+        _Choice("pin_remote", {"false": False, "true": True}),
+        "Drop frames from a local port whose source the database has behind another VTEP, so that no station can draw "
+        "the address to itself; true or false. Default: false, the address moves here.",
         cfg.BoolOpt,
     ),
     _option(

@@ -36,7 +36,12 @@ STATIONS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 GROUPS = (UNKNOWN_DST, "01:00:5e:00:00:01", "01:00:5e:00:00:02")
 VLANS = (0, 10, 4095)
 SETTINGS = st.sampled_from(
-    [Settings(), Settings(accept_any_source=True), Settings(port_mac_limit=1, switch_mac_limit=2)]
+    [
+        Settings(),
+        Settings(accept_any_source=True),
+        Settings(port_mac_limit=1, switch_mac_limit=2),
+        Settings(pin_remote=True),
+    ]
 )
 BRIDGE = Bridge("br0", 1, frozenset(PORT_NAMES[:2]), {})
 

@@ -51,6 +51,7 @@ def test_without_a_configuration_every_option_has_its_documented_default():
         packet_in_burst=10000,
         statistics_interval=5,
         accept_any_source=False,
+        pin_remote=False,
         log_level="info",
     )
 
@@ -68,6 +69,7 @@ def test_a_config_file_sets_every_option(config_file):
             packet_in_burst = 25
             statistics_interval = 0
             accept_any_source = True
+            pin_remote = true
             log_level = WARNING
             """.replace("\n            ", "\n")
         )
@@ -81,6 +83,7 @@ def test_a_config_file_sets_every_option(config_file):
         packet_in_burst=25,
         statistics_interval=0,
         accept_any_source=True,
+        pin_remote=True,
         log_level="warning",
     )
 
@@ -114,6 +117,7 @@ def test_options_registered_after_the_command_line_was_parsed_come_from_the_conf
         ("packet_in_rate = 99", "[vtep] packet_in_rate is '99', must be an integer from 100 to 1000000"),
         ("packet_in_burst = 24", "[vtep] packet_in_burst is '24', must be an integer from 25 to 1000000"),
         ("accept_any_source = maybe", "[vtep] accept_any_source is 'maybe', must be one of false, true"),
+        ("pin_remote = 2", "[vtep] pin_remote is '2', must be one of false, true"),
         ("log_level = loud", "[vtep] log_level is 'loud', must be one of debug, info, warning, error"),
         (
             "open_vswitch_remotes = unix:/db.sock, http:1.2.3.4:80",
@@ -213,7 +217,8 @@ def test_the_sample_configuration_documents_exactly_the_options_with_their_defau
     default_section, vtep_section = text.split("[DEFAULT]")[1].split("[vtep]")
     documented = dict(re.findall(r"^#(\w+) = ?(.*)$", vtep_section, re.MULTILINE))
     expected = {opt.dest: "" if opt.default == () else str(opt.default) for opt in options.OPTIONS}
-    assert documented == {**expected, "accept_any_source": "false"}
+    expected |= {opt.dest: str(opt.default).lower() for opt in options.OPTIONS if isinstance(opt.default, bool)}
+    assert documented == expected
     assert dict(re.findall(r"^#(\w+) = (.*)$", default_section, re.MULTILINE)) == {
         name: str(value) for name, value in options.RYU_DEFAULTS.items() if "ssl" not in name
     }

@@ -68,6 +68,18 @@ def test_any_source_is_accepted_by_one_flow_a_vni_and_only_if_the_operator_says_
     )
 
 
+@pytest.mark.parametrize("key", ["tunnel_key=5000", ""], ids=["VNI", "no VNI"])
+def test_a_pinned_address_is_no_source_at_the_ports_unless_it_is_behind_this_vtep(key):
+    remote = "ucast_remote ls0 02:00:00:00:00:01 10.2.2.2", "ucast_remote ls0 02:00:00:00:00:02 10.2.2.1"
+    free, pinned = (
+        World(LOCAL, *remote, f"logical_switch ls0 {key}", settings=Settings(pin_remote=pin)) for pin in (0, 1)
+    )
+    name = "5000" if key else "<ls0>"
+    assert changed(free.flows(), pinned.flows()) == (
+        f"+ learn 400: switch={name} from_tunnel=0 eth_src=02:00:00:00:00:01 -> drop"
+    )
+
+
 WITHOUT_A_VNI = """
     classify 100: in_port=3 vlan=0
         -> pop_vlan, set switch=<ls0>, set from_tunnel=0, set ingress=3/0, goto ingress_policy

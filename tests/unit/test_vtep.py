@@ -220,6 +220,37 @@ def test_a_station_that_moves_to_a_port_at_its_limit_is_published_at_its_old_pla
     assert world.stations() == {(LS0, B): P1}
 
 
+def pinned(*blocks):
+    return settled(*blocks, settings=Settings(pin_remote=True))
+
+
+def test_an_address_that_is_pinned_elsewhere_is_not_learned_here_until_its_row_goes():
+    world = pinned(f"ucast_remote ls0 {A} 10.2.2.2")
+    world.vtep.seen(*world.ids(LS0, P0), A)
+    world.vtep.seen(*world.ids(LS1, P0_TAGGED), A)
+    assert world.stations() == {(LS1, A): P0_TAGGED}
+    world.become(BASE, stations(f"ls1 {A} p0 10", f"ls0 {A} p0 0"))
+
+
+def test_an_address_that_is_pinned_to_this_vtep_is_learned():
+    world = pinned(f"ucast_remote ls0 {A} 10.2.2.1")
+    world.vtep.seen(*world.ids(LS0, P0), A)
+    assert world.stations() == {(LS0, A): P0}
+
+
+def test_a_station_whose_address_comes_to_be_pinned_elsewhere_is_withdrawn():
+    ours = f"ucast_remote ls0 {A} 10.2.2.1"
+    world = pinned(ours, stations(f"ls0 {A} p0 0"))
+    world.become(BASE, ours, "physical_switch br0 tunnel_ips=10.2.2.9")
+    assert world.vtep.news()[LS0, A] is None
+
+
+def test_what_a_switch_still_knows_of_an_address_that_is_pinned_elsewhere_is_not_learned_again():
+    world = pinned(f"ucast_remote ls0 {A} 10.2.2.2")
+    world.vtep.restore([entry(world, LS0, P0, A, world.vtep.remote_note(LS0, A))], kept=True)
+    assert world.stations() == {}
+
+
 # A switch that connects.
 
 

@@ -86,7 +86,11 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         logging.getLogger("vtep_ryu").setLevel(chosen.log_level.upper())
         logging.getLogger("ryu.base.app_manager").setLevel(logging.INFO)  # Else --verbose has a line for every message.
         self._settings = Settings(
-            chosen.mac_ageing_time, chosen.port_mac_limit, chosen.switch_mac_limit, chosen.accept_any_source
+            mac_ageing_time=chosen.mac_ageing_time,
+            port_mac_limit=chosen.port_mac_limit,
+            switch_mac_limit=chosen.switch_mac_limit,
+            accept_any_source=chosen.accept_any_source,
+            pin_remote=chosen.pin_remote,
         )
         self._statistics_interval = chosen.statistics_interval
         self._hwvtep = HardwareVtep(chosen.hardware_vtep_remotes)

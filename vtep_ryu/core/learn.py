@@ -24,3 +24,9 @@ def station(switch: int, binding: int, mac: str, ageing: int, note: int = 0) -> 
     """A source that is known at this binding, until it has been silent for ageing seconds (0: for ever)."""
     match = (Match(p.SWITCH, switch), Match(p.FROM_TUNNEL, 0), Match(p.INGRESS_BINDING, binding), Match(p.ETH_SRC, mac))
     return Flow(p.LEARN, p.Priority.REMOTE, match, goto=p.SUPPRESS, idle_timeout=ageing, note=note)
+
+
+def pinned(switch: int, mac: str) -> Flow:
+    """A source that the NVC has behind another VTEP, and that no port may claim."""
+    match = (Match(p.SWITCH, switch), Match(p.FROM_TUNNEL, 0), Match(p.ETH_SRC, mac))
+    return Flow(p.LEARN, p.Priority.SPECIAL, match)

@@ -123,10 +123,12 @@ class Settings:
     """What the operator chose of the core's behaviour.
 
     mac_ageing_time is in seconds (0: never), the limits are learned addresses, accept_any_source takes tunnelled frames
-    of a known VNI from addresses that the database does not name.
+    of a known VNI from addresses that the database does not name, pin_remote learns no address that the NVC's rows have
+    behind another VTEP.
     """
 
     mac_ageing_time: int = 300
     port_mac_limit: int = 32768
     switch_mac_limit: int = 131072
     accept_any_source: bool = False
+    pin_remote: bool = False

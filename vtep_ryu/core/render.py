@@ -151,8 +151,9 @@ def _source(vtep: Vtep, switch: str, source: str | None) -> Rendering:
 
 def _remote(vtep: Vtep, switch: str, mac: str) -> Rendering:
     identity, destination = vtep.identities.of(switch), vtep.database.remote(switch, mac)
-    if identity is None or identity.vni is None or destination is None or not vtep.tunnel_ports:
+    if identity is None or destination is None or destination in vtep.tunnel_ips:
         return NOTHING
-    if destination in vtep.tunnel_ips:
-        return NOTHING
-    return Rendering((forward.remote(identity.id, mac, vtep.tunnel_ports[0], identity.vni, destination),))
+    pinned = (learn.pinned(identity.id, mac),) if vtep.is_pinned(switch, mac) else ()
+    if identity.vni is None or not vtep.tunnel_ports:
+        return Rendering(pinned)
+    return Rendering((*pinned, forward.remote(identity.id, mac, vtep.tunnel_ports[0], identity.vni, destination)))

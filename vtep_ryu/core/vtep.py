@@ -165,6 +165,8 @@ class Vtep:
         if logical_switch is None or place is None or not self.ports[place.port].up:
             LOG.debug("%s: stale packet-in from %s", self.name, mac)
             return
+        if self.is_pinned(logical_switch, mac):
+            return  # It was under way when the row came.
         before = self.stations.place(logical_switch, mac)
         outcome = self.stations.seen(logical_switch, mac, place)
         switch = self._title(logical_switch)
@@ -207,6 +209,7 @@ class Vtep:
             (switch, mac): place
             for switch, place, mac, note in located
             if switch and place and self.ports[place.port].up and self.remote_note(switch, mac) in (0, note)
+            if not self.is_pinned(switch, mac)
         }
         before = {
             (switch, mac) for switch in self.bindings.logical_switches() for mac in self.stations.of_switch(switch)
@@ -230,6 +233,9 @@ class Vtep:
                 LOG.log(level, "%s: %s", self.name, tunnel_ips_in_words(self._row))
             self._touch_tunnels()
             for logical_switch in self.bindings.logical_switches():
+                for mac in tuple(self.stations.of_switch(logical_switch)):
+                    if self.is_pinned(logical_switch, mac):
+                        self._withdraw(logical_switch, mac, "the NVC says that it is behind another VTEP")
                 self._publish_again(logical_switch)
                 self._touch_stations(logical_switch)
 
@@ -311,6 +317,10 @@ class Vtep:
     def _is_elsewhere(self, logical_switch: str, mac: str) -> bool:
         """Whether the NVC says that an address is behind another VTEP: it may tell us of our own, too."""
         return self.database.remote(logical_switch, mac) not in (None, *self.tunnel_ips)
+
+    def is_pinned(self, logical_switch: str, mac: str) -> bool:
+        """Whether an address may not be learned, since the NVC's rows have it behind another VTEP."""
+        return self.settings.pin_remote and self._is_elsewhere(logical_switch, mac)
 
     def remote_note(self, logical_switch: str, mac: str) -> int:
         """What the learn flow of a station notes of the other VTEP that the NVC's rows name for it; 0 for none."""
