@@ -43,6 +43,8 @@ class Options:
     statistics_interval: int
     accept_any_source: bool
     pin_remote: bool
+    mac_move_limit: int
+    mac_move_window: int
     log_level: str
 
 
@@ -172,6 +174,21 @@ OPTIONS = (
         "Drop frames from a local port whose source the database has behind another VTEP, so that no station can draw "
         "the address to itself; true or false. Default: false, the address moves here.",
         cfg.BoolOpt,
+    ),
+    _number(
+        "mac_move_limit",
+        5,
+        0,
+        1000,
+        "Moves of an address within mac_move_window that are followed; at one more it is frozen where it is. 0 is all.",
+    ),
+    _number(
+        "mac_move_window",
+        180,
+        1,
+        65535,
+        "Seconds in which an address's moves are counted, and without a frame from elsewhere until one that is frozen "
+        "may move again.",
     ),
     _option(
         "log_level",

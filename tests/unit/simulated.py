@@ -95,7 +95,7 @@ class Follower:
         """Let a learn entry time out, and the Vtep know."""
         self.switch.expire(flow)
         match = {match.field: match.value for match in flow.match}
-        switch, binding, mac = match[p.SWITCH], match[p.INGRESS_BINDING], match[p.ETH_SRC]
+        switch, binding, mac = match[p.SWITCH], match.get(p.INGRESS_BINDING, 0), match[p.ETH_SRC]
         assert isinstance(switch, int)
         assert isinstance(binding, int)
         unit = self.vtep.aged(switch, binding, str(mac))

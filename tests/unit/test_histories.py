@@ -41,6 +41,7 @@ SETTINGS = st.sampled_from(
         Settings(accept_any_source=True),
         Settings(port_mac_limit=1, switch_mac_limit=2),
         Settings(pin_remote=True),
+        Settings(mac_move_limit=1),
     ]
 )
 BRIDGE = Bridge("br0", 1, frozenset(PORT_NAMES[:2]), {})
@@ -98,7 +99,7 @@ class History:
                 flow.note,
             )
             for flow in self.follower.switch.flows.values()
-            if flow.table is p.LEARN and flow.idle_timeout
+            if flow.table is p.LEARN and flow.priority is p.Priority.REMOTE
         ]
         self.vtep.restore(learned if kept else [], kept)
         self.follower.take_over()
@@ -108,7 +109,11 @@ class History:
         self.follower.check()
 
     def end(self) -> None:
-        """Reconcile, and compare with a VTEP that begins with the last state."""
+        """Reconcile, and compare with a VTEP that begins with the last state; nothing is frozen there."""
+        self.reconcile()
+        for flow in list(self.follower.switch.flows.values()):
+            if flow.table is p.LEARN and flow.priority is p.Priority.FROZEN:
+                self.follower.expire(flow)
         self.reconcile()
         fresh = History(self.settings)
         fresh.update([Change(type(row), uuid, row) for uuid, row in self.rows.items()], complete=True)

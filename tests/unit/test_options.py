@@ -52,6 +52,8 @@ def test_without_a_configuration_every_option_has_its_documented_default():
         statistics_interval=5,
         accept_any_source=False,
         pin_remote=False,
+        mac_move_limit=5,
+        mac_move_window=180,
         log_level="info",
     )
 
@@ -70,6 +72,8 @@ def test_a_config_file_sets_every_option(config_file):
             statistics_interval = 0
             accept_any_source = True
             pin_remote = true
+            mac_move_limit = 0
+            mac_move_window = 60
             log_level = WARNING
             """.replace("\n            ", "\n")
         )
@@ -84,6 +88,8 @@ def test_a_config_file_sets_every_option(config_file):
         statistics_interval=0,
         accept_any_source=True,
         pin_remote=True,
+        mac_move_limit=0,
+        mac_move_window=60,
         log_level="warning",
     )
 

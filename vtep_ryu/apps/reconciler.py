@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 from ryu.lib import hub
@@ -101,7 +102,7 @@ class Reconciler:
     def seen(self, switch_id: int, binding: int, mac: str) -> None:
         """Take in a packet-in. Those that come while the switch is being taken over come again."""
         if self.ready:
-            self.vtep.seen(switch_id, binding, mac)
+            self.vtep.seen(switch_id, binding, mac, time.monotonic())
             self.wake()
 
     def aged(self, switch_id: int, binding: int, mac: str) -> None:

@@ -91,6 +91,8 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             switch_mac_limit=chosen.switch_mac_limit,
             accept_any_source=chosen.accept_any_source,
             pin_remote=chosen.pin_remote,
+            mac_move_limit=chosen.mac_move_limit,
+            mac_move_window=chosen.mac_move_window,
         )
         self._statistics_interval = chosen.statistics_interval
         self._hwvtep = HardwareVtep(chosen.hardware_vtep_remotes)

@@ -30,3 +30,9 @@ def pinned(switch: int, mac: str) -> Flow:
     """A source that the NVC has behind another VTEP, and that no port may claim."""
     match = (Match(p.SWITCH, switch), Match(p.FROM_TUNNEL, 0), Match(p.ETH_SRC, mac))
     return Flow(p.LEARN, p.Priority.SPECIAL, match)
+
+
+def frozen(switch: int, mac: str, quiet: int) -> Flow:
+    """A source that moves too often: where it is not known it goes on unlearned, until it was not for quiet seconds."""
+    match = (Match(p.SWITCH, switch), Match(p.FROM_TUNNEL, 0), Match(p.ETH_SRC, mac))
+    return Flow(p.LEARN, p.Priority.FROZEN, match, goto=p.SUPPRESS, idle_timeout=quiet)

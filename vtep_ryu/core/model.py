@@ -124,7 +124,8 @@ class Settings:
 
     mac_ageing_time is in seconds (0: never), the limits are learned addresses, accept_any_source takes tunnelled frames
     of a known VNI from addresses that the database does not name, pin_remote learns no address that the NVC's rows have
-    behind another VTEP.
+    behind another VTEP. An address that moves more than mac_move_limit times (0: any) within mac_move_window seconds is
+    frozen for as long.
     """
 
     mac_ageing_time: int = 300
@@ -132,3 +133,5 @@ class Settings:
     switch_mac_limit: int = 131072
     accept_any_source: bool = False
     pin_remote: bool = False
+    mac_move_limit: int = 5
+    mac_move_window: int = 180

@@ -66,8 +66,8 @@ LEARN = _table(
     {"suppress"},
     "suppress",
     "A source that is known at this binding goes on, and keeps its entry from ageing. An unknown one is copied to the "
-    "controller and goes on too. Frames from tunnels teach nothing. A source that no station can have, or none "
-    "here, is dropped.",
+    "controller and goes on too; without a copy if it is frozen elsewhere. Frames from tunnels teach nothing. A source "
+    "that no station can have, or none here, is dropped.",
 )
 SUPPRESS = _table(3, "suppress", set(), {"unicast"}, "unicast", "Reserved for ARP and ND suppression, and routing.")
 UNICAST = _table(
@@ -123,6 +123,7 @@ class Priority(IntEnum):
 
     MISS = 0
     GENERAL = 100
+    FROZEN = 150
     REMOTE = 200
     LOCAL = 300
     SPECIAL = 400

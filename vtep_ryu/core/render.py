@@ -13,6 +13,7 @@ from vtep_ryu.core.units import (
     AlwaysUnit,
     BindingUnit,
     FloodUnit,
+    FrozenUnit,
     MulticastUnit,
     RemoteUnit,
     SourceUnit,
@@ -31,6 +32,8 @@ def render(vtep: Vtep, unit: Unit) -> Rendering:
             return _binding(vtep, place)
         case StationUnit(logical_switch, mac):
             return _station(vtep, logical_switch, mac)
+        case FrozenUnit(logical_switch, mac):
+            return _frozen(vtep, logical_switch, mac)
         case FloodUnit(logical_switch):
             return _flood(vtep, logical_switch)
         case SourceUnit(logical_switch, source):
@@ -48,6 +51,7 @@ def every_unit(vtep: Vtep) -> set[Unit]:
         units |= {FloodUnit(switch), SourceUnit(switch, None)}
         units |= {BindingUnit(place) for place in vtep.bindings.places(switch)}
         units |= {StationUnit(switch, mac) for mac in vtep.stations.of_switch(switch)}
+        units |= {FrozenUnit(switch, mac) for mac in vtep.moves.of_switch(switch)}
         units |= {SourceUnit(switch, ip) for ip in vtep.database.sources(switch)}
         units |= {RemoteUnit(switch, mac) for mac in vtep.database.remotes(switch)}
         units |= {MulticastUnit(switch, mac) for mac in vtep.database.multicasts(switch)}
@@ -78,6 +82,13 @@ def _station(vtep: Vtep, switch: str, mac: str) -> Rendering:
             forward.local(identity.id, mac, binding),
         )
     )
+
+
+def _frozen(vtep: Vtep, switch: str, mac: str) -> Rendering:
+    identity = vtep.identities.of(switch)
+    if identity is None or not vtep.moves.is_frozen(switch, mac):
+        return NOTHING
+    return Rendering((learn.frozen(identity.id, mac, vtep.settings.mac_move_window),))
 
 
 def _flood(vtep: Vtep, switch: str) -> Rendering:

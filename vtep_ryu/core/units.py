@@ -59,7 +59,17 @@ class StationUnit:
     mac: str
 
 
-Unit: TypeAlias = AlwaysUnit | BindingUnit | FloodUnit | SourceUnit | RemoteUnit | MulticastUnit | StationUnit
+@dataclass(frozen=True, slots=True)
+class FrozenUnit:
+    """An address that moves too often."""
+
+    logical_switch: str
+    mac: str
+
+
+Unit: TypeAlias = (
+    AlwaysUnit | BindingUnit | FloodUnit | SourceUnit | RemoteUnit | MulticastUnit | StationUnit | FrozenUnit
+)
 
 
 @dataclass(frozen=True, slots=True)

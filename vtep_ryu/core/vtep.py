@@ -15,12 +15,14 @@ from vtep_ryu.core.database import Database
 from vtep_ryu.core.faults import UNSPECIFIED_FAULT, PortFaults
 from vtep_ryu.core.identity import Identities, Numbers
 from vtep_ryu.core.learning import Outcome, Stations
+from vtep_ryu.core.mobility import Moves
 from vtep_ryu.core.model import UNKNOWN_DST, Bridge, PhysicalSwitch, Place, Port, Settings
 from vtep_ryu.core.statistics import BindingStats
 from vtep_ryu.core.units import (
     AlwaysUnit,
     BindingUnit,
     FloodUnit,
+    FrozenUnit,
     LogicalSwitchTouched,
     MulticastUnit,
     PhysicalPortTouched,
@@ -31,7 +33,7 @@ from vtep_ryu.core.units import (
     Touch,
     Unit,
 )
-from vtep_ryu.core.words import key_in_words, tunnel_ips_in_words, unit_in_words
+from vtep_ryu.core.words import key_in_words, sighting_in_words, tunnel_ips_in_words, unit_in_words
 
 LOG = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Vtep:
         self.identities = Identities()
         self.group_numbers = Numbers(p.UNKEYED)
         self.stations = Stations(settings.port_mac_limit, settings.switch_mac_limit)
+        self.moves = Moves(name, settings, self._title, self._touch)
         self.ports: dict[str, Port] = {}
         self.dirty: set[Unit] = {AlwaysUnit()}
         self._row: PhysicalSwitch | None = None
@@ -159,38 +162,34 @@ class Vtep:
                 for place in self.bindings.on_port(name):
                     self._touch_place(place)
 
-    def seen(self, switch_id: int, binding: int, mac: str) -> None:
-        """Take in that a frame came from this address, as the switch's packet-in names it."""
+    def seen(self, switch_id: int, binding: int, mac: str, now: float = 0) -> None:
+        """Take in that a frame came from this address at this time, as the switch's packet-in names it."""
         logical_switch, place = self._locate(switch_id, binding)
         if logical_switch is None or place is None or not self.ports[place.port].up:
             LOG.debug("%s: stale packet-in from %s", self.name, mac)
             return
         if self.is_pinned(logical_switch, mac):
             return  # It was under way when the row came.
-        before = self.stations.place(logical_switch, mac)
+        switch, before = self._title(logical_switch), self.stations.place(logical_switch, mac)
+        if self.moves.seen(logical_switch, mac, before, place, now, self.database.remote(logical_switch, mac)):
+            return
         outcome = self.stations.seen(logical_switch, mac, place)
-        switch = self._title(logical_switch)
-        match outcome:
-            case Outcome.KNOWN:
-                return
-            case Outcome.LEARNED:
-                LOG.info("%s: %s learned in %s at %s", self.name, mac, switch, place)
-            case Outcome.MOVED:
-                LOG.info("%s: %s moved in %s from %s to %s", self.name, mac, switch, before, place)
-            case Outcome.PORT_FULL:
-                self._warn_full(f"port {place.port} has {self.settings.port_mac_limit}", "port_mac_limit")
-                if before is None:
-                    return
-                LOG.info(
-                    "%s: %s in %s has left %s for %s, where no more are learned", self.name, mac, switch, before, place
-                )
-            case Outcome.SWITCH_FULL:
-                self._warn_full(f"{switch} has {self.settings.switch_mac_limit}", "switch_mac_limit")
-                return
-        self._touch_station(logical_switch, mac)
+        if outcome is Outcome.PORT_FULL:
+            self._warn_full(f"port {place.port} has {self.settings.port_mac_limit}", "port_mac_limit")
+        elif outcome is Outcome.SWITCH_FULL:
+            self._warn_full(f"{switch} has {self.settings.switch_mac_limit}", "switch_mac_limit")
+        if self.stations.place(logical_switch, mac) != before:
+            LOG.info("%s: %s", self.name, sighting_in_words(outcome, mac, switch, before, place))
+            self._touch_station(logical_switch, mac)
 
-    def aged(self, switch_id: int, binding: int, mac: str) -> StationUnit | None:
-        """Take in that the switch's own entry of a station has run out; return the unit that lost it, if any."""
+    def aged(self, switch_id: int, binding: int, mac: str) -> StationUnit | FrozenUnit | None:
+        """Take in that the switch's own entry of a station has run out; return the unit that lost it, if any.
+
+        Without a binding (0) it is that of a frozen address, which no frame came from elsewhere.
+        """
+        if not binding:
+            frozen_in, quiet = self.identities.logical_switch(switch_id), self.settings.mac_move_window
+            return self.moves.thaw(frozen_in or "", mac, f"it was seen nowhere else for {quiet} s")
         logical_switch, place = self._locate(switch_id, binding)
         if logical_switch is None or self.stations.place(logical_switch, mac) != place:
             return None
@@ -211,6 +210,7 @@ class Vtep:
             if switch and place and self.ports[place.port].up and self.remote_note(switch, mac) in (0, note)
             if not self.is_pinned(switch, mac)
         }
+        self.moves.thaw_all("the switch was away")
         before = {
             (switch, mac) for switch in self.bindings.logical_switches() for mac in self.stations.of_switch(switch)
         }
@@ -259,6 +259,7 @@ class Vtep:
             self._touch(FloodUnit(was))
             if not self.bindings.is_bound(was):
                 self._identify(was)
+                self.moves.unbound(was)
         if becomes is not None:
             LOG.info("%s: %s is bound to %s", self.name, place, self._title(becomes))
             if self.identities.of(becomes) is None:
@@ -297,6 +298,7 @@ class Vtep:
         LOG.info("%s: %s in %s at %s is gone: %s", self.name, mac, self._title(logical_switch), place, why)
         self._full.clear()
         self._touch_station(logical_switch, mac)
+        self.moves.thaw(logical_switch, mac, "it is gone")
 
     def _warn_full(self, what: str, option: str) -> None:
         if what not in self._full:
@@ -312,7 +314,10 @@ class Vtep:
             case RemoteUnit(switch, mac) if self.stations.place(switch, mac):
                 if self._is_elsewhere(switch, mac):
                     self._withdraw(switch, mac, "the NVC says that it is behind another VTEP")
+                    self.moves.taken(switch, mac)
                 self._touch(StationUnit(switch, mac))
+            case RemoteUnit(switch, mac) if not self._is_elsewhere(switch, mac):
+                self.moves.released(switch, mac)
 
     def _is_elsewhere(self, logical_switch: str, mac: str) -> bool:
         """Whether the NVC says that an address is behind another VTEP: it may tell us of our own, too."""
@@ -357,6 +362,7 @@ class Vtep:
         for place in self.bindings.places(logical_switch):
             self._touch(BindingUnit(place))
         self._touch_stations(logical_switch)
+        self.dirty.update(FrozenUnit(logical_switch, mac) for mac in self.moves.of_switch(logical_switch))
         self._publish_again(logical_switch)
 
     def _touch_stations(self, logical_switch: str) -> None:

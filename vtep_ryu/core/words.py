@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.identity import Identity
-from vtep_ryu.core.model import LogicalSwitch, PhysicalSwitch
+from vtep_ryu.core.learning import Outcome
+from vtep_ryu.core.model import LogicalSwitch, PhysicalSwitch, Place
 from vtep_ryu.core.units import (
     AlwaysUnit,
     BindingUnit,
     FloodUnit,
+    FrozenUnit,
     MulticastUnit,
     RemoteUnit,
     SourceUnit,
@@ -26,6 +28,8 @@ def unit_in_words(unit: Unit, switch: str) -> str:
             return f"the binding {place}"
         case StationUnit(_, mac):
             return f"the learned address {mac} in {switch}"
+        case FrozenUnit(_, mac):
+            return f"the frozen address {mac} in {switch}"
         case RemoteUnit(_, mac):
             return f"Ucast_Macs_Remote {mac} of {switch}"
         case MulticastUnit(_, mac):
@@ -34,6 +38,17 @@ def unit_in_words(unit: Unit, switch: str) -> str:
             return f"the tunnels of {switch} from {source or 'anywhere'}"
         case FloodUnit():
             return f"the replication of {switch}"
+
+
+def sighting_in_words(outcome: Outcome, mac: str, switch: str, before: Place | None, place: Place) -> str:
+    """A station that was seen where it was not before."""
+    match outcome:
+        case Outcome.LEARNED:
+            return f"{mac} learned in {switch} at {place}"
+        case Outcome.MOVED:
+            return f"{mac} moved in {switch} from {before} to {place}"
+        case _:
+            return f"{mac} in {switch} has left {before} for {place}, where no more are learned"
 
 
 def tunnel_ips_in_words(row: PhysicalSwitch) -> str:
