@@ -30,8 +30,8 @@ def test_a_key_keeps_its_number_until_it_is_released():
     numbers = Numbers(100)
     first = numbers.claim("a")
     assert numbers.claim("a") == first
-    assert numbers.release("a") is True
-    assert numbers.release("a") is False
+    numbers.release("a")
+    numbers.release("a")
     assert numbers.claim("a") == first
 
 
@@ -49,8 +49,19 @@ def test_no_two_keys_have_a_number_at_once_however_crowded_it_is(steps):
             assert 0 <= number < 10
             assert held.setdefault(key, number) == number
         else:
-            assert numbers.release(key) == (held.pop(key, None) is not None)
+            numbers.release(key)
+            held.pop(key, None)
         assert len(set(held.values())) == len(held)
+
+
+def test_an_owner_has_numbers_for_the_names_that_it_claimed_last_and_for_no_others():
+    numbers = Numbers(3)
+    first = numbers.claim_exactly("a", ["x", "y"])
+    assert numbers.claim_exactly("a", ["y", "z"])[0] == first[1]
+    kept = numbers.claim_exactly("a", ["z"])
+    assert sorted(kept + numbers.claim_exactly("b", ["y", "z"])) == [0, 1, 2]
+    assert numbers.claim_exactly("a", []) == []
+    assert sorted(numbers.claim_exactly("b", ["x", "y", "z"])) == [0, 1, 2]
 
 
 def test_a_logical_switch_goes_by_its_vni():

@@ -221,7 +221,14 @@ def group_mod(change):
     return tuple(found)
 
 
-@pytest.mark.parametrize(("kind", "number"), [(GroupType.ALL, ofp.OFPGT_ALL), (GroupType.FAST_FAILOVER, ofp.OFPGT_FF)])
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        (GroupType.ALL, ofp.OFPGT_ALL),
+        (GroupType.SELECT, ofp.OFPGT_SELECT),
+        (GroupType.FAST_FAILOVER, ofp.OFPGT_FF),
+    ],
+)
 def test_a_group_is_added_whether_it_is_there_or_not(kind, number):
     assert group_mod(PutGroup(Group(0x20001388, kind, ()))) == (0x8000, number, 0x20001388)
 
@@ -232,6 +239,26 @@ def test_buckets_keep_their_order_and_watch_what_they_are_told_to():
     assert [action(bucket.actions[0]) for bucket in made] == ["output:1", "output:2"]
     assert [bucket.watch_port for bucket in made] == [9, ofp.OFPP_ANY]
     assert {bucket.watch_group for bucket in made} == {ofp.OFPG_ANY}
+
+
+def test_the_buckets_of_a_group_that_selects_have_a_weight_and_no_others_may():
+    weights = {}
+    for kind in GroupType:
+        [bucket] = buckets(PutGroup(Group(1, kind, (Bucket((ToGroup(2),)),))))
+        weights[kind] = bucket.weight
+    assert weights == {GroupType.ALL: 0, GroupType.SELECT: 1, GroupType.FAST_FAILOVER: 0}
+
+
+@pytest.mark.parametrize("mode", ["source_node", "service_node"])
+def test_no_message_is_longer_than_64_kib_however_many_bindings_and_members_there_are(mode):
+    members = " ".join(f"10.3.{n // 250}.{n % 250}" for n in range(4000))
+    bindings = " ".join(f"{vlan}=ls0" for vlan in range(4095))
+    switch = f"logical_switch ls0 tunnel_key=5000 replication_mode={mode}"
+    rows = (f"mcast_remote ls0 {mac} {members}" for mac in ("unknown-dst", "01:00:5e:00:00:01"))
+    wanted = rendering(World(BASE, f"physical_port p0 {bindings}", switch, *rows).vtep)
+    puts = [*map(PutFlow, wanted.flows), *map(PutGroup, wanted.groups)]
+    assert sum("tunnel_dst" in str(group) for group in wanted.groups) >= 2
+    assert max(len(packed(message(DATAPATH, put, COOKIE))) for put in puts) < 1 << 16
 
 
 def test_a_group_of_as_many_buckets_as_are_used_fits_into_a_message():

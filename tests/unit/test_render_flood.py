@@ -1,10 +1,12 @@
 """Broadcast, unknown unicast and multicast frames: replication groups, and the flows that use them."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.unit.world import World, changed, only, rendering, text
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.flow import Field, GroupType, Set, ToGroup
+from vtep_ryu.core.flow import Field, Group, GroupType, Set, ToGroup
 
 LOCAL = """
     physical_switch br0 tunnel_ips=10.2.2.1
@@ -143,7 +145,7 @@ def replicated(world: World, flow_words: str, field: Field) -> list[tuple[GroupT
     groups = {group.id: group for group in whole.groups}
     assert len(groups) == len(whole.groups)
     found = []
-    for group in (groups[action.group_id] for action in flow.actions if isinstance(action, ToGroup)):
+    for group in used(flow.actions, groups):
         sets = [each for bucket in group.buckets for each in bucket.actions if isinstance(each, Set)]
         if values := [each.value for each in sets if each.field == field]:
             assert len(values) == len(group.buckets)
@@ -151,17 +153,71 @@ def replicated(world: World, flow_words: str, field: Field) -> list[tuple[GroupT
     return found
 
 
-@pytest.mark.parametrize("count", [1, 500, 501, 1000, 1001])
-@pytest.mark.parametrize(
+def used(actions: tuple[object, ...], groups: dict[int, Group]) -> Iterator[Group]:
+    """The groups that actions lead to, and those that their buckets lead to."""
+    for group in (groups[action.group_id] for action in actions if isinstance(action, ToGroup)):
+        yield group
+        for bucket in group.buckets:
+            yield from used(bucket.actions, groups)
+
+
+EACH_ADDRESS = pytest.mark.parametrize(
     ("mac", "flow"),
     [("unknown-dst", "flood 100: switch=5000 from_tunnel=0"), ("01:00:5e:00:00:01", "multicast 100")],
 )
-def test_more_members_than_a_group_message_holds_are_split_over_groups_that_each_get_a_copy(count, mac, flow):
+
+
+@EACH_ADDRESS
+@pytest.mark.parametrize("count", [1, 500, 501, 1000, 1001, 4000])
+def test_more_members_than_can_be_copied_to_in_one_go_are_in_parts_that_each_get_a_copy(count, mac, flow):
     world = World(LOCAL, SOURCE_NODE, f"mcast_remote ls0 {mac} {members(count)}")
     remote = replicated(world, flow, p.TUNNEL_DST)
     assert {kind for kind, _ in remote} == {GroupType.ALL}
-    assert [len(ips) for _, ips in remote] == [500] * (count // 500) + [count % 500] * (count % 500 > 0)
-    assert [ip for _, ips in remote for ip in ips] == members(count).split()
+    assert all(len(ips) <= 500 for _, ips in remote)
+    assert (len(remote) == 1) == (count <= 500)
+    assert sorted(ip for _, ips in remote for ip in ips) == sorted(members(count).split())
+
+
+@EACH_ADDRESS
+def test_a_part_is_reached_by_a_group_that_takes_the_frame_up_anew_one_in_each_bucket_of_the_addresss_group(mac, flow):
+    world = World(LOCAL, SOURCE_NODE, f"mcast_remote ls0 {mac} {members(1001)}")
+    whole = rendering(world.vtep)
+    [actions] = [each.actions for each in whole.flows if flow in str(each)]
+    to_remote = [action for action in actions if isinstance(action, ToGroup)][-1]
+    groups = {group.id: group for group in whole.groups}
+    parts, by_id = [], groups[to_remote.group_id]
+    assert by_id.type is GroupType.ALL
+    for bucket in by_id.buckets:
+        [to_anew] = bucket.actions
+        anew = groups[to_anew.group_id]
+        [[to_part]] = [each.actions for each in anew.buckets]
+        assert (anew.type, groups[to_part.group_id].type) == (GroupType.SELECT, GroupType.ALL)
+        parts.append(to_part.group_id)
+    assert len(set(parts)) == len(parts) > 1
+
+
+@EACH_ADDRESS
+def test_a_member_that_comes_or_goes_changes_nothing_but_the_group_of_its_part(mac, flow):
+    world = World(LOCAL, SOURCE_NODE, f"mcast_remote ls0 {mac} {members(3999)}")
+    for count in (4000, 3999, 3998, 3999):
+        before = set(rendering(world.vtep).groups)
+        world.become(LOCAL, SOURCE_NODE, f"mcast_remote ls0 {mac} {members(count)}")
+        [group] = set(rendering(world.vtep).groups) - before
+        [had] = [each for each in before if each.id == group.id]
+        assert len(set(had.buckets) ^ set(group.buckets)) == 1
+
+
+def test_a_part_that_grows_too_large_is_two_and_the_others_stay():
+    world = World(LOCAL, SOURCE_NODE, f"mcast_remote ls0 unknown-dst {members(501)}")
+    counts = []
+    for count in range(600, 3000, 100):
+        before = {group for group in rendering(world.vtep).groups if group.type is GroupType.SELECT}
+        world.become(LOCAL, SOURCE_NODE, f"mcast_remote ls0 unknown-dst {members(count)}")
+        after = {group for group in rendering(world.vtep).groups if group.type is GroupType.SELECT}
+        counts.append(len(after))
+        assert len(after - before) == 2 * len(before - after), "each that went has become two"
+    assert counts == sorted(counts)
+    assert counts[-1] > counts[0]
 
 
 @pytest.mark.parametrize("count", [500, 501, 1001])
@@ -184,5 +240,5 @@ def test_service_node_fails_over_within_one_group_and_leaves_out_what_does_not_f
 def test_the_groups_of_all_parts_are_this_programs_own_and_the_first_ones_can_be_read():
     world = World(LOCAL, SOURCE_NODE, f"mcast_remote ls0 unknown-dst {members(1001)}")
     ids = [group.id for group in rendering(world.vtep).groups]
-    assert [p.is_ours(id) for id in ids] == [True] * 4
+    assert {p.is_ours(id) for id in ids} == {True}
     assert {p.group_id(p.GroupKind.LOCAL, 5000), p.group_id(p.GroupKind.REMOTE, 5000)} <= set(ids)

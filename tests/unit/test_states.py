@@ -50,6 +50,7 @@ TWO_SWITCHES = (
     """,
 )
 MANY_MEMBERS = "mcast_remote ls0 {} " + " ".join(f"10.3.{n // 250}.{n % 250}" for n in range(501))
+MORE_MEMBERS = "mcast_remote ls0 {} " + " ".join(f"10.3.{n // 250}.{n % 250}" for n in range(9, 1400))
 MANY_BINDINGS = "physical_port p0 " + " ".join(f"{vlan}=ls0" for vlan in range(501))
 
 STATES = {
@@ -86,6 +87,12 @@ STATES = {
         "logical_switch ls0 tunnel_key=5000 replication_mode=source_node",
         MANY_MEMBERS.format("unknown-dst"),
         MANY_MEMBERS.format("01:00:5e:00:00:01"),
+    ),
+    "many more members": state(
+        *UNTAGGED,
+        "logical_switch ls0 tunnel_key=5000 replication_mode=source_node",
+        MORE_MEMBERS.format("unknown-dst"),
+        MORE_MEMBERS.format("01:00:5e:00:00:01"),
     ),
     "many bindings": state(BRIDGE, PORTS, MANY_BINDINGS, "logical_switch ls0 tunnel_key=5000"),
     "another bridge's ports": state("physical_switch br1 tunnel_ips=10.2.2.1", *UNTAGGED[1:]),

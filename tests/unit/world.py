@@ -214,7 +214,12 @@ def flows(vtep: Vtep) -> str:
         return flow.table.id, -flow.priority, re.sub(r"numbered \d+", "", _readable(vtep, str(flow)))
 
     lines = [numbered(_readable(vtep, str(flow))) for flow in sorted(wanted.flows, key=order)]
-    return "\n".join([*lines, *sorted(numbered(_readable(vtep, str(group))) for group in wanted.groups)])
+    groups = []
+    for uses in (" all: group ", " select: group ", " set "):  # Each sort is named by the one before.
+        these = (line for line in (_readable(vtep, str(group)) for group in wanted.groups) if uses in line)
+        groups += [numbered(line) for line in sorted(these, key=lambda line: numbered(line.split(":")[0]))]
+    assert len(groups) == len(wanted.groups)
+    return "\n".join([*lines, *sorted(groups)])
 
 
 def only(flow_text: str, *words: str) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from zlib import crc32
 
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import Action, Bucket, Flow, Group, GroupType, Match, Resubmit, Set, ToGroup
 
 # One group message of 64 KiB holds about 1,360 buckets that encapsulate; a longer one makes the switch hang up.
 BUCKETS_PER_GROUP = 500
+
+# What Open vSwitch does with a packet in one go fits into 64 KiB: about 780 copies that encapsulate. It leaves out the
+# rest without a word. This many leave room for about 1,100 local copies.
+MEMBERS_PER_PART = 500
 
 
 def to_binding(binding: int) -> Bucket:
@@ -25,6 +30,40 @@ def every(group_ids: Sequence[int], buckets: Sequence[Bucket]) -> tuple[Group, .
 def groups_needed(buckets: int) -> int:
     """How many groups every() takes for this many buckets."""
     return -(-buckets // BUCKETS_PER_GROUP)
+
+
+def parts(members: Sequence[str], name: str = "") -> dict[str, Sequence[str]]:
+    """The members that get their copies together, by the name of their part: how the hashes of all of them begin.
+
+    A few are one part, and one that is too large is two. So a member that comes or goes concerns its own part alone,
+    and which parts there are depends on nothing but the members.
+    """
+    if len(members) <= MEMBERS_PER_PART:
+        return {name: members} if members else {}
+    bit = 1 << len(name)
+    zeros = [ip for ip in members if not crc32(ip.encode()) & bit]
+    ones = [ip for ip in members if crc32(ip.encode()) & bit]
+    return parts(zeros, f"{name}0") | parts(ones, f"{name}1")
+
+
+def every_member(
+    group_id: int, numbered: Sequence[tuple[int, int]], parts: Sequence[Sequence[tuple[Action, ...]]]
+) -> tuple[Group, ...]:
+    """A group that makes every copy, the last one; before it, for several parts, the two numbered ones of each.
+
+    To choose a bucket, even from one, Open vSwitch takes a packet up anew (it recirculates it with a hash), whatever
+    the packet is: so each part is done in a go of its own. Parts that followed one another in a flow would all be done
+    in the second go; but each bucket of a group that copies has a packet of its own.
+    """
+    if len(parts) == 1:
+        return (_all(group_id, parts[0]),)
+    copying = [_all(part_id, copies) for (part_id, _), copies in zip(numbered, parts, strict=True)]
+    anew = [Group(id, GroupType.SELECT, (Bucket((ToGroup(part_id),)),)) for part_id, id in numbered]
+    return (*copying, *anew, _all(group_id, [(ToGroup(group.id),) for group in anew]))
+
+
+def _all(id: int, copies: Sequence[tuple[Action, ...]]) -> Group:
+    return Group(id, GroupType.ALL, tuple(map(Bucket, copies)))
 
 
 def first_alive(group_id: int, copies: Sequence[tuple[Action, ...]], watch_port: int) -> Group:

@@ -179,6 +179,7 @@ class GroupType(Enum):
     """How a group uses its buckets (OpenFlow 1.3, section 5.6.1)."""
 
     ALL = "all"
+    SELECT = "select"
     FAST_FAILOVER = "fast_failover"
 
 

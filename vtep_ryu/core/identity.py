@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -22,6 +22,7 @@ class Numbers:
         self._size = size
         self._numbers: dict[Hashable, int] = {}
         self._keys: dict[int, Hashable] = {}
+        self._names: dict[Hashable, tuple[Hashable, ...]] = {}
 
     def claim(self, key: Hashable) -> int:
         """The key's number, from now until it is released."""
@@ -33,12 +34,19 @@ class Numbers:
         self._numbers[key], self._keys[number] = number, key
         return number
 
-    def release(self, key: Hashable) -> bool:
-        """Give the key's number back; return whether it had one."""
-        if key not in self._numbers:
-            return False
-        del self._keys[self._numbers.pop(key)]
-        return True
+    def release(self, key: Hashable) -> None:
+        """Give the key's number back, if it has one."""
+        if key in self._numbers:
+            del self._keys[self._numbers.pop(key)]
+
+    def claim_exactly(self, owner: Hashable, names: Sequence[Hashable]) -> list[int]:
+        """The numbers for an owner's names, from now on; those for the names that it had before are given back."""
+        for name in self._names.pop(owner, ()):
+            if name not in names:
+                self.release((owner, name))
+        if names:
+            self._names[owner] = tuple(names)
+        return [self.claim((owner, name)) for name in names]
 
 
 @dataclass(frozen=True, slots=True)

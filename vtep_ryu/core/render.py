@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from vtep_ryu.core import classify, egress, flood, forward, learn
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.flow import NOTHING, Action, Bucket, Group, Rendering
+from vtep_ryu.core.flow import NOTHING, Action, Group, Rendering
 from vtep_ryu.core.identity import Identity
 from vtep_ryu.core.model import UNKNOWN_DST, Place
 from vtep_ryu.core.units import (
@@ -93,62 +93,60 @@ def _frozen(vtep: Vtep, switch: str, mac: str) -> Rendering:
 
 def _flood(vtep: Vtep, switch: str) -> Rendering:
     unit, identity = FloodUnit(switch), vtep.identities.of(switch)
+    if identity is None:
+        return _without_groups(vtep, unit)
     bound = [place for place in vtep.bindings.places(switch) if place.port in vtep.ports]
     buckets = [flood.to_binding(p.binding_id(vtep.ports[place.port].number, place.vlan)) for place in bound]
-    if identity is None:
-        _numbered(vtep, unit, "local", 0)
-        _numbered(vtep, unit, "remote", 0)
-        return NOTHING
     count = flood.groups_needed(len(buckets))
-    ids = [p.group_id(p.GroupKind.LOCAL, identity.id), *_numbered(vtep, unit, "local", count - 1)]
+    ids = [p.group_id(p.GroupKind.LOCAL, identity.id), *_numbered(vtep, unit, "local", range(1, count))]
     local = flood.every(ids[:count], buckets)
-    copies = _copies(vtep, identity, switch, UNKNOWN_DST)
-    count = _groups_needed(vtep, switch, copies)
-    ids = [p.group_id(p.GroupKind.REMOTE, identity.id), *_numbered(vtep, unit, "remote", count - 1)]
-    remote = _replicate(vtep, switch, ids[:count], copies)
-    return Rendering(tuple(flood.flood(identity.id, local, remote)), (*local, *remote))
+    remote = _replicate(vtep, unit, identity, UNKNOWN_DST, p.group_id(p.GroupKind.REMOTE, identity.id))
+    return Rendering(tuple(flood.flood(identity.id, local, remote[-1:])), (*local, *remote))
 
 
 def _multicast(vtep: Vtep, switch: str, mac: str) -> Rendering:
-    identity = vtep.identities.of(switch)
-    copies = _copies(vtep, identity, switch, mac) if identity is not None else []
-    ids = _numbered(vtep, MulticastUnit(switch, mac), "remote", _groups_needed(vtep, switch, copies))
+    unit, identity = MulticastUnit(switch, mac), vtep.identities.of(switch)
     if identity is None or not vtep.database.members(switch, mac):
-        return NOTHING
-    remote = _replicate(vtep, switch, ids, copies)
-    return Rendering((flood.multicast(identity.id, mac, remote),), remote)
+        return _without_groups(vtep, unit)
+    [id] = _numbered(vtep, unit, "remote", [0])
+    remote = _replicate(vtep, unit, identity, mac, id)
+    return Rendering((flood.multicast(identity.id, mac, remote[-1:]),), remote)
 
 
-def _copies(vtep: Vtep, identity: Identity, switch: str, mac: str) -> list[tuple[Action, ...]]:
+def _replicate(vtep: Vtep, unit: FloodUnit | MulticastUnit, identity: Identity, mac: str, id: int) -> tuple[Group, ...]:
+    """The groups that replicate to the members of an address. The last one has this id and uses the others."""
+    copies, row = _copies(vtep, unit, identity, mac), vtep.database.logical_switch(unit.logical_switch)
+    is_source_node = row is not None and row.replication_mode == "source_node"
+    parts = flood.parts(list(copies)) if is_source_node else {}
+    names = list(parts) if len(parts) > 1 else []
+    part_ids, anew_ids = (_numbered(vtep, unit, what, names) for what in ("part", "anew"))
+    if not copies:
+        return ()
+    if not is_source_node:
+        return (flood.first_alive(id, list(copies.values()), vtep.tunnel_ports[0]),)
+    numbered = list(zip(part_ids, anew_ids, strict=True))
+    return flood.every_member(id, numbered, [[copies[ip] for ip in part] for part in parts.values()])
+
+
+def _copies(vtep: Vtep, unit: FloodUnit | MulticastUnit, identity: Identity, mac: str) -> dict[str, tuple[Action, ...]]:
     """What makes a copy for each member of an address: every VTEP but ourselves."""
     if identity.vni is None or not vtep.tunnel_ports:
-        return []
+        return {}
     port, vni = vtep.tunnel_ports[0], identity.vni
-    members = (ip for ip in vtep.database.members(switch, mac) if ip not in vtep.tunnel_ips)
-    return [forward.encapsulate(port, vni, ip) for ip in members]
+    members = (ip for ip in vtep.database.members(unit.logical_switch, mac) if ip not in vtep.tunnel_ips)
+    return {ip: forward.encapsulate(port, vni, ip) for ip in members}
 
 
-def _is_source_node(vtep: Vtep, switch: str) -> bool:
-    row = vtep.database.logical_switch(switch)
-    return row is not None and row.replication_mode == "source_node"
+def _numbered(vtep: Vtep, unit: Unit, what: str, names: Sequence[Hashable]) -> list[int]:
+    """The ids of a unit's numbered groups of a sort; those of other names that it had are given back."""
+    numbers = vtep.group_numbers.claim_exactly((unit, what), names)
+    return [p.group_id(p.GroupKind.NUMBERED, number) for number in numbers]
 
 
-def _groups_needed(vtep: Vtep, switch: str, copies: Sequence[tuple[Action, ...]]) -> int:
-    return flood.groups_needed(len(copies)) if _is_source_node(vtep, switch) else min(1, len(copies))
-
-
-def _replicate(vtep: Vtep, switch: str, ids: Sequence[int], copies: Sequence[tuple[Action, ...]]) -> tuple[Group, ...]:
-    if _is_source_node(vtep, switch):
-        return flood.every(ids, [Bucket(copy) for copy in copies])
-    return tuple(flood.first_alive(id, copies, vtep.tunnel_ports[0]) for id in ids)
-
-
-def _numbered(vtep: Vtep, unit: Unit, what: str, count: int) -> list[int]:
-    """The ids of a unit's numbered groups; those beyond count, which it had before, are given back."""
-    numbers, n = vtep.group_numbers, max(count, 0)
-    while numbers.release((unit, what, n)):
-        n += 1
-    return [p.group_id(p.GroupKind.NUMBERED, numbers.claim((unit, what, n))) for n in range(count)]
+def _without_groups(vtep: Vtep, unit: Unit) -> Rendering:
+    for what in ("local", "remote", "part", "anew"):
+        _numbered(vtep, unit, what, ())
+    return NOTHING
 
 
 def _source(vtep: Vtep, switch: str, source: str | None) -> Rendering:

@@ -30,7 +30,7 @@ ETH_TYPE_VLAN = 0x8100
 GROUP_ADD_OR_MODIFY = 0x8000
 """Open vSwitch's command (Nicira extension) that takes a group whether it is there or not."""
 
-GROUP_TYPES = {GroupType.ALL: ofp.OFPGT_ALL, GroupType.FAST_FAILOVER: ofp.OFPGT_FF}
+GROUP_TYPES = {GroupType.ALL: ofp.OFPGT_ALL, GroupType.SELECT: ofp.OFPGT_SELECT, GroupType.FAST_FAILOVER: ofp.OFPGT_FF}
 OXM_METADATA = "metadata"
 
 
@@ -42,7 +42,7 @@ def message(datapath: Any, change: Change, cookie: int) -> Any:
         case RemoveFlow(flow):
             return _remove_flow(datapath, flow)
         case PutGroup(group):
-            buckets = [_bucket(bucket) for bucket in group.buckets]
+            buckets = [_bucket(bucket, weight=int(group.type is GroupType.SELECT)) for bucket in group.buckets]
             return parser.OFPGroupMod(datapath, GROUP_ADD_OR_MODIFY, GROUP_TYPES[group.type], group.id, buckets)
         case RemoveGroup(group_id):
             return parser.OFPGroupMod(datapath, ofp.OFPGC_DELETE, ofp.OFPGT_ALL, group_id)
@@ -118,9 +118,9 @@ def _bits(values: list[tuple[Any, Any]]) -> tuple[int, int]:
     return value, mask
 
 
-def _bucket(bucket: Bucket) -> Any:
+def _bucket(bucket: Bucket, weight: int) -> Any:
     watch_port = ofp.OFPP_ANY if bucket.watch_port is None else bucket.watch_port
-    return parser.OFPBucket(watch_port=watch_port, actions=[_action(action) for action in bucket.actions])
+    return parser.OFPBucket(weight, watch_port, actions=[_action(action) for action in bucket.actions])
 
 
 def _action(action: Action) -> Any:
