@@ -159,3 +159,40 @@ def test_a_tunnel_key_that_is_no_vni_is_reported_and_the_logical_switch_works_lo
     support.bind(node, "ls2", "r0", "r1")
     node.app.wait_log(r"^br0: Logical_Switch ls2 has tunnel_key 16777216, which is no VNI \(1 to 16777215\): local")
     support.reach(hosts[0], hosts[1])
+
+
+def test_logical_routers_are_a_fault_of_the_switch_for_as_long_as_there_are_any(node: Node) -> None:
+    warning = r"br0: Logical_Router lr0: logical routing is not supported"
+    before = switch_faults(node)
+    node.vtep_ctl("add-lr", "lr0")
+    node.wait_until(lambda: "lr_support_fault" in switch_faults(node), what="the fault")
+    restart_ovsdb(node)
+    node.wait_until(lambda: "lr_support_fault" in switch_faults(node), what="the fault again")
+    assert len(warnings(node, warning)) == 1
+    node.vtep_ctl("del-lr", "lr0")
+    node.wait_until(lambda: switch_faults(node) == before, what="no fault")
+
+
+def test_an_acl_binding_is_a_fault_of_its_port_whose_bindings_work(node: Node, hosts: list[Host], peer: Peer) -> None:
+    warning = r"br0: Physical_Port p1: acl_bindings: VLAN 0 has an ACL, which is not supported: not applied"
+    ace = {"sequence": 1, "direction": "ingress", "action": "deny"}
+    acl = {"acl_name": "web", "acl_entries": ["set", [["named-uuid", "entry"]]]}
+    node.transact(
+        {"op": "insert", "table": "ACL_entry", "uuid-name": "entry", "row": ace},
+        {"op": "insert", "table": "ACL", "uuid-name": "acl", "row": acl},
+        {
+            "op": "update",
+            "table": "Physical_Port",
+            "where": [["name", "==", "p1"]],
+            "row": {"acl_bindings": ["map", [[0, ["named-uuid", "acl"]]]]},
+        },
+    )
+    node.wait_until(lambda: support.port_faults(node, "p1") == ["invalid_ACL_binding"], what="the fault")
+    assert support.port_faults(node, "p0") == []
+    support.reach(hosts[0], hosts[1], peer)
+    support.reach(hosts[1], hosts[0], peer)
+    restart_ovsdb(node)
+    node.wait_until(lambda: support.port_faults(node, "p1") == ["invalid_ACL_binding"], what="the fault again")
+    assert len(warnings(node, warning)) == 1
+    node.vtep_ctl("clear", "Physical_Port", "p1", "acl_bindings")
+    node.wait_until(lambda: support.port_faults(node, "p1") == [], what="no fault")

@@ -6,7 +6,8 @@ import pytest
 
 from tests.unit.example import BASE, REMOTE
 from tests.unit.world import World
-from vtep_ryu.core.model import Bridge
+from vtep_ryu.core.model import Bridge, Settings
+from vtep_ryu.core.vtep import Vtep
 
 
 def test_a_vlan_that_is_none_is_a_fault_of_its_row_until_it_is_gone():
@@ -104,3 +105,27 @@ def test_two_rows_of_one_port_become_refused_and_bound_together():
         assert world.vtep.faults() == dict.fromkeys(["physical_port-p1", "a"], frozenset({"invalid_vlan_map"}))
         world.vtep.set_bridge(bridge)
         assert world.vtep.faults() == {}
+
+
+def test_a_logical_router_is_a_fault_of_the_physical_switch_until_it_is_gone():
+    world = World(BASE, "logical_router lr0", "logical_router lr1")
+    fault = {"physical_switch-br0": frozenset({"lr_support_fault"})}
+    assert world.vtep.faults() == fault
+    world.become(BASE, "logical_router lr1")
+    assert world.vtep.faults() == fault
+    world.become(BASE)
+    assert world.vtep.faults() == {}
+
+
+def test_a_logical_router_that_was_there_before_the_vtep_is_a_fault_too():
+    world = World(BASE, "logical_router lr0")
+    assert Vtep("br0", world.database, Settings()).faults() == world.vtep.faults() != {}
+
+
+def test_an_acl_binding_is_a_fault_of_its_port_until_it_is_gone():
+    world = World(BASE, "physical_port p1 0=ls0 acls=0,10")
+    assert world.vtep.faults() == {"physical_port-p1": frozenset({"invalid_ACL_binding"})}
+    world.become(BASE, "physical_port p1 0=ls0 acls=10")
+    assert world.vtep.faults() == {"physical_port-p1": frozenset({"invalid_ACL_binding"})}
+    world.become(BASE)
+    assert world.vtep.faults() == {}

@@ -14,6 +14,7 @@ from vtep_ryu.core.model import (
     UNKNOWN_DST,
     Bridge,
     Change,
+    LogicalRouter,
     LogicalSwitch,
     McastRemote,
     PhysicalPort,
@@ -159,6 +160,7 @@ CHANGES = st.one_of(
         ports=st.frozensets(st.sampled_from(PORT_ROWS)),
     ),
     *(rows(PhysicalPort, uuid, name=st.sampled_from(PORT_NAMES), vlan_bindings=BINDINGS) for uuid in PORT_ROWS),
+    rows(LogicalRouter, "router-a", name=st.just("lr0")),
     *(
         rows(
             LogicalSwitch,

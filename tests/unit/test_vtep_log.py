@@ -88,6 +88,24 @@ def test_a_logical_switch_that_goes_together_with_its_bindings_still_has_its_nam
     ]
 
 
+def test_what_is_not_supported_is_one_line_a_row_for_as_long_as_it_is_there(world, log):
+    router, acl = "logical_router lr0", "physical_port p1 0=ls0 acls=7"
+    update(world, router, acl)
+    assert log() == [
+        "WARNING br0: Logical_Router lr0: logical routing is not supported",
+        "WARNING br0: Physical_Port p1: acl_bindings: VLAN 7 has an ACL, which is not supported: not applied",
+    ]
+    update(world, router, acl, "logical_router lr0 uuid=other", "physical_port p1 0=ls0 7=ls0 acls=7")
+    assert log() == [
+        "WARNING br0: Logical_Router lr0: logical routing is not supported",
+        "br0: p1 VLAN 7 is bound to ls0",
+    ]
+    update(world)
+    log()
+    update(world, router)
+    assert log() == ["WARNING br0: Logical_Router lr0: logical routing is not supported"]
+
+
 @pytest.mark.parametrize(
     ("key", "line"),
     [

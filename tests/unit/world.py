@@ -3,8 +3,9 @@
 A state has one line for each row, port and station::
 
     physical_switch br0 tunnel_ips=10.2.2.1               has the physical_port lines below it
-    physical_port p0 0=ls0 10=ls1                         VLAN=logical switch
+    physical_port p0 0=ls0 10=ls1 acls=0,10               VLAN=logical switch; VLANs that have an ACL
     logical_switch ls0 tunnel_key=5000 replication_mode=source_node
+    logical_router lr0
     ucast_remote ls0 02:00:00:00:00:01 10.2.2.2
     mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3
     port p0 1                                             OpenFlow number; then "down" where it is
@@ -25,6 +26,7 @@ from vtep_ryu.core.database import Database
 from vtep_ryu.core.flow import Flow, Rendering
 from vtep_ryu.core.model import (
     Change,
+    LogicalRouter,
     LogicalSwitch,
     McastRemote,
     PhysicalPort,
@@ -100,7 +102,9 @@ def _physical_switch(words: list[str], options: dict[str, str]) -> PhysicalSwitc
 def _physical_port(words: list[str], options: dict[str, str]) -> PhysicalPort:
     [name] = words
     uuid = options.pop("uuid", f"physical_port-{name}")
-    return PhysicalPort(uuid, name, tuple(sorted((int(vlan), logical(switch)) for vlan, switch in options.items())))
+    acls = tuple(map(int, filter(None, options.pop("acls", "").split(","))))
+    bindings = tuple(sorted((int(vlan), logical(switch)) for vlan, switch in options.items()))
+    return PhysicalPort(uuid, name, bindings, acls)
 
 
 def _logical_switch(words: list[str], options: dict[str, str]) -> LogicalSwitch:
@@ -109,6 +113,11 @@ def _logical_switch(words: list[str], options: dict[str, str]) -> LogicalSwitch:
     mode = options.get("replication_mode", "service_node")
     assert mode in ("service_node", "source_node")
     return LogicalSwitch(options.get("uuid", logical(name)), name, key, mode)
+
+
+def _logical_router(words: list[str], options: dict[str, str]) -> LogicalRouter:
+    [name] = words
+    return LogicalRouter(options.get("uuid", f"logical_router-{name}"), name)
 
 
 def _ucast_remote(words: list[str], options: dict[str, str]) -> UcastRemote:
@@ -125,6 +134,7 @@ READERS = {
     "physical_switch": _physical_switch,
     "physical_port": _physical_port,
     "logical_switch": _logical_switch,
+    "logical_router": _logical_router,
     "ucast_remote": _ucast_remote,
     "mcast_remote": _mcast_remote,
 }

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from vtep_ryu.core.model import (
     UNKNOWN_DST,
+    LogicalRouter,
     LogicalSwitch,
     McastRemote,
     PhysicalPort,
@@ -19,6 +20,7 @@ from vtep_ryu.core.model import (
 )
 from vtep_ryu.core.units import (
     FloodUnit,
+    LogicalRouterTouched,
     LogicalSwitchTouched,
     MulticastUnit,
     PhysicalPortTouched,
@@ -70,6 +72,15 @@ class Database:
         """The Logical_Switch row with this UUID."""
         row = self._rows[LogicalSwitch].get(uuid)
         return row if isinstance(row, LogicalSwitch) else None
+
+    def logical_router(self, uuid: str) -> LogicalRouter | None:
+        """The Logical_Router row with this UUID."""
+        row = self._rows[LogicalRouter].get(uuid)
+        return row if isinstance(row, LogicalRouter) else None
+
+    def logical_routers(self) -> Iterable[str]:
+        """The UUIDs of all Logical_Router rows."""
+        return self._rows[LogicalRouter]
 
     def remote(self, logical_switch: str, mac: str) -> str | None:
         """The VTEP behind which an address is. Of several rows for it, the one with the lowest UUID counts."""
@@ -123,6 +134,8 @@ class Database:
                 touched.add(PhysicalPortTouched(row.uuid))
             case LogicalSwitch():
                 touched.add(LogicalSwitchTouched(row.uuid))
+            case LogicalRouter():
+                touched.add(LogicalRouterTouched(row.uuid))
             case UcastRemote():
                 macs = self._remotes[row.logical_switch]
                 macs[row.mac] = tuple(sorted((*macs.get(row.mac, ()), row), key=_by_uuid))
@@ -144,6 +157,8 @@ class Database:
                 touched.add(PhysicalPortTouched(row.uuid))
             case LogicalSwitch():
                 touched.add(LogicalSwitchTouched(row.uuid))
+            case LogicalRouter():
+                touched.add(LogicalRouterTouched(row.uuid))
             case UcastRemote():
                 _remove(self._remotes[row.logical_switch], row.mac, row)
                 touched.add(RemoteUnit(row.logical_switch, row.mac))

@@ -1,17 +1,48 @@
-"""What is wrong with the Physical_Port rows of one physical switch."""
+"""What is wrong with one physical switch and its Physical_Port rows. The keywords are those of vtep(5)."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 from vtep_ryu.core.bindings import Bindings
-from vtep_ryu.core.model import PhysicalPort
+from vtep_ryu.core.model import LogicalRouter, PhysicalPort
 
 LOG = logging.getLogger(__name__)
 
+INVALID_ACL_BINDING = "invalid_ACL_binding"
 INVALID_VLAN_MAP = "invalid_vlan_map"
+LR_SUPPORT_FAULT = "lr_support_fault"
 UNSPECIFIED_FAULT = "unspecified_fault"
+
+
+class SwitchFaults:
+    """Says each thing once, for as long as it is the case, and keeps it for switch_fault_status."""
+
+    def __init__(self, physical_switch: str) -> None:
+        self._physical_switch = physical_switch
+        self._found: dict[Hashable, tuple[str, str]] = {}
+
+    def keywords(self) -> frozenset[str]:
+        """What switch_fault_status has to say."""
+        return frozenset(keyword for keyword, _ in self._found.values())
+
+    def look_at_router(self, uuid: str, row: LogicalRouter | None) -> None:
+        """Take in that a Logical_Router row has come, changed or gone. vtep(5) ties none to a physical switch."""
+        if row is None:
+            self.clear(uuid)
+        else:
+            self.find(uuid, LR_SUPPORT_FAULT, f"Logical_Router {row.name}: logical routing is not supported")
+
+    def find(self, what: Hashable, keyword: str, text: str) -> None:
+        """Take in what is wrong with something, until it is cleared."""
+        if self._found.get(what) != (keyword, text):
+            self._found[what] = (keyword, text)
+            LOG.warning("%s: %s", self._physical_switch, text)
+
+    def clear(self, what: Hashable) -> None:
+        """Take in that this is all right."""
+        self._found.pop(what, None)
 
 
 class PortFaults:
@@ -65,6 +96,8 @@ class PortFaults:
         """What is wrong with a row, in words, and its keyword."""
         for why in self._bindings.refusals(row.uuid):
             yield f"vlan_bindings: {why}; refused", INVALID_VLAN_MAP
+        for vlan in row.acl_bindings:
+            yield f"acl_bindings: VLAN {vlan} has an ACL, which is not supported: not applied", INVALID_ACL_BINDING
         for vlan, switch in self._bindings.portless(row).items() if row.uuid in self._portless else ():
             text = f"VLAN {vlan} is bound to {self._title(switch)}, but the bridge has no port {row.name}"
             yield f"vlan_bindings: {text}", UNSPECIFIED_FAULT

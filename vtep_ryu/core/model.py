@@ -27,11 +27,15 @@ class PhysicalSwitch:
 
 @dataclass(frozen=True, slots=True)
 class PhysicalPort:
-    """A row of Physical_Port. vlan_bindings are (VLAN, reference to a Logical_Switch), by VLAN."""
+    """A row of Physical_Port.
+
+    vlan_bindings are (VLAN, reference to a Logical_Switch), by VLAN; acl_bindings are the VLANs that have an ACL.
+    """
 
     uuid: str
     name: str
     vlan_bindings: tuple[tuple[int, str], ...]
+    acl_bindings: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,14 @@ class LogicalSwitch:
     name: str
     tunnel_key: int | None
     replication_mode: ReplicationMode
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalRouter:
+    """A row of Logical_Router."""
+
+    uuid: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,7 @@ class McastRemote:
     locators: tuple[str, ...]
 
 
-Row: TypeAlias = PhysicalSwitch | PhysicalPort | LogicalSwitch | UcastRemote | McastRemote
+Row: TypeAlias = PhysicalSwitch | PhysicalPort | LogicalSwitch | LogicalRouter | UcastRemote | McastRemote
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,10 +93,18 @@ class LogicalSwitchTouched:
     uuid: str
 
 
+@dataclass(frozen=True, slots=True)
+class LogicalRouterTouched:
+    """A Logical_Router row came, changed or went."""
+
+    uuid: str
+
+
 Touch: TypeAlias = (
     PhysicalSwitchTouched
     | PhysicalPortTouched
     | LogicalSwitchTouched
+    | LogicalRouterTouched
     | FloodUnit
     | SourceUnit
     | RemoteUnit

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.bindings import Bindings
 from vtep_ryu.core.database import Database
-from vtep_ryu.core.faults import UNSPECIFIED_FAULT, PortFaults
+from vtep_ryu.core.faults import UNSPECIFIED_FAULT, PortFaults, SwitchFaults
 from vtep_ryu.core.identity import Identities, Numbers
 from vtep_ryu.core.learning import Outcome, Stations
 from vtep_ryu.core.mobility import Moves
@@ -23,6 +23,7 @@ from vtep_ryu.core.units import (
     BindingUnit,
     FloodUnit,
     FrozenUnit,
+    LogicalRouterTouched,
     LogicalSwitchTouched,
     MulticastUnit,
     PhysicalPortTouched,
@@ -56,10 +57,11 @@ class Vtep:
         self._news: set[tuple[str, str]] = set()
         self._names: dict[int, str] = {}
         self._full: set[str] = set()
+        self._switch_faults = SwitchFaults(name)
         self._port_faults = PortFaults(name, self.bindings, self._title)
         self._announced: dict[str, str] = {}
         self._titles: dict[str, str] = {}
-        self.touch({PhysicalSwitchTouched(name)})
+        self.touch({PhysicalSwitchTouched(name), *map(LogicalRouterTouched, database.logical_routers())})
 
     # What the rest of the program asks.
 
@@ -91,9 +93,11 @@ class Vtep:
 
     def faults(self) -> dict[str, frozenset[str]]:
         """What the fault columns have to say: of the Physical_Switch row and of Physical_Port rows, by UUID."""
-        faults = self._port_faults.keywords()
-        if self._row is not None and any(map(self.identities.is_refused, self.bindings.logical_switches())):
-            faults[self._row.uuid] = frozenset({UNSPECIFIED_FAULT})
+        faults, found = self._port_faults.keywords(), self._switch_faults.keywords()
+        if any(map(self.identities.is_refused, self.bindings.logical_switches())):
+            found |= {UNSPECIFIED_FAULT}
+        if self._row is not None and found:
+            faults[self._row.uuid] = found
         return faults
 
     def statistics(self, counted: Mapping[int, BindingStats]) -> dict[tuple[str, int], BindingStats]:
@@ -114,6 +118,9 @@ class Vtep:
         for touch in touched:
             match touch:
                 case PhysicalSwitchTouched() | PhysicalPortTouched() | LogicalSwitchTouched():
+                    continue
+                case LogicalRouterTouched(uuid):
+                    self._switch_faults.look_at_router(uuid, self.database.logical_router(uuid))
                     continue
             if self.bindings.is_bound(touch.logical_switch):
                 self._touch_unit(touch)

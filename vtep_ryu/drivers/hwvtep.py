@@ -15,6 +15,7 @@ import netaddr
 from vtep_ryu.core.model import (
     UNKNOWN_DST,
     Change,
+    LogicalRouter,
     LogicalSwitch,
     McastRemote,
     PhysicalPort,
@@ -30,8 +31,10 @@ LOG = logging.getLogger(__name__)
 
 COLUMNS = {
     "Physical_Switch": ("name", "tunnel_ips", "ports", "switch_fault_status"),
-    "Physical_Port": ("name", "vlan_bindings", "port_fault_status", "vlan_stats"),
+    "Physical_Port": ("name", "vlan_bindings", "port_fault_status", "vlan_stats", "acl_bindings"),
     "Logical_Switch": ("name", "tunnel_key", "replication_mode"),
+    "Logical_Router": ("name",),
+    "ACL": ("acl_name",),  # What acl_bindings refers to.
     "Ucast_Macs_Remote": ("MAC", "logical_switch", "locator"),
     "Mcast_Macs_Remote": ("MAC", "logical_switch", "locator_set"),
     "Ucast_Macs_Local": ("MAC", "logical_switch", "locator"),
@@ -45,11 +48,14 @@ OPTIONAL = frozenset(
     {
         "Physical_Switch.switch_fault_status",
         "Physical_Port.port_fault_status",
+        "Physical_Port.acl_bindings",
+        "ACL",
+        "Logical_Router",
         "Physical_Locator.tunnel_key",
         "Logical_Switch.replication_mode",
     }
 )
-"""What came with versions 1.1.0, 1.1.0, 1.5.0 and 1.6.0 of the schema, and can be done without."""
+"""What came with later versions of the schema than 1.0.0, or is only reported, and can be done without."""
 
 LOCATOR = "dst_ip of its Physical_Locator"
 
@@ -137,13 +143,17 @@ def _physical_switch(row: Any, complain: Complain) -> PhysicalSwitch:
 
 def _physical_port(row: Any, complain: Complain) -> PhysicalPort:
     bindings = tuple(sorted((vlan, str(switch.uuid)) for vlan, switch in row.vlan_bindings.items()))
-    return PhysicalPort(str(row.uuid), row.name, bindings)
+    return PhysicalPort(str(row.uuid), row.name, bindings, tuple(sorted(getattr(row, "acl_bindings", ()))))
 
 
 def _logical_switch(row: Any, complain: Complain) -> LogicalSwitch:
     key = row.tunnel_key[0] if row.tunnel_key else None
     mode = getattr(row, "replication_mode", [])
     return LogicalSwitch(str(row.uuid), row.name, key, mode[0] if mode else "service_node")
+
+
+def _logical_router(row: Any, complain: Complain) -> LogicalRouter:
+    return LogicalRouter(str(row.uuid), row.name)
 
 
 def _ucast_remote(row: Any, complain: Complain) -> UcastRemote:
@@ -167,6 +177,7 @@ READERS: dict[str, tuple[type[Row], Callable[[Any, Complain], Row]]] = {
     "Physical_Switch": (PhysicalSwitch, _physical_switch),
     "Physical_Port": (PhysicalPort, _physical_port),
     "Logical_Switch": (LogicalSwitch, _logical_switch),
+    "Logical_Router": (LogicalRouter, _logical_router),
     "Ucast_Macs_Remote": (UcastRemote, _ucast_remote),
     "Mcast_Macs_Remote": (McastRemote, _mcast_remote),
 }

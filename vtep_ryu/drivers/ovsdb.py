@@ -41,7 +41,8 @@ class _Notices(ovs.db.idl.Idl):  # type: ignore[misc]
 class OvsdbClient(Companion[Incoming, Outgoing]):
     """Follows one database. Subclasses say which tables and columns, what changes mean, and what there is to write.
 
-    The columns in optional ("Table.column") may be absent: rows do not have them then. Any other has to be there.
+    The tables and columns in optional ("Table", "Table.column") may be absent: there is nothing of them to follow then,
+    and rows do not have such columns. Any other has to be there.
     """
 
     def __init__(
@@ -191,7 +192,9 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         self._done_without = absent
         helper = ovs.db.idl.SchemaHelper(schema_json=schema)
         for table, columns in self._columns.items():
-            helper.register_columns(table, [column for column in columns if f"{table}.{column}" not in absent])
+            if table not in absent:
+                there = [column for column in columns if f"{table}.{column}" not in absent]
+                helper.register_columns(table, there)
         self._idl = _Notices(",".join(self._remotes), helper)
 
     def _schema(self) -> tuple[Any, str]:
