@@ -159,18 +159,20 @@ def test_a_tunnel_key_that_is_no_vni_is_reported_and_the_logical_switch_works_lo
     support.bind(node, "ls2", "r0", "r1")
     node.app.wait_log(r"^br0: Logical_Switch ls2 has tunnel_key 16777216, which is no VNI \(1 to 16777215\): local")
     support.reach(hosts[0], hosts[1])
+    node.wait_until(lambda: switch_faults(node) == ["unspecified_fault"], what="the fault")
+    node.vtep_ctl("unbind-ls", "br0", "r0", "0", "--", "unbind-ls", "br0", "r1", "0")
+    node.wait_until(lambda: switch_faults(node) == [], what="no fault")
 
 
 def test_logical_routers_are_a_fault_of_the_switch_for_as_long_as_there_are_any(node: Node) -> None:
     warning = r"br0: Logical_Router lr0: logical routing is not supported"
-    before = switch_faults(node)
     node.vtep_ctl("add-lr", "lr0")
-    node.wait_until(lambda: "lr_support_fault" in switch_faults(node), what="the fault")
+    node.wait_until(lambda: switch_faults(node) == ["lr_support_fault"], what="the fault")
     restart_ovsdb(node)
-    node.wait_until(lambda: "lr_support_fault" in switch_faults(node), what="the fault again")
+    node.wait_until(lambda: switch_faults(node) == ["lr_support_fault"], what="the fault again")
     assert len(warnings(node, warning)) == 1
     node.vtep_ctl("del-lr", "lr0")
-    node.wait_until(lambda: switch_faults(node) == before, what="no fault")
+    node.wait_until(lambda: switch_faults(node) == [], what="no fault")
 
 
 def test_an_acl_binding_is_a_fault_of_its_port_whose_bindings_work(node: Node, hosts: list[Host], peer: Peer) -> None:
@@ -196,3 +198,52 @@ def test_an_acl_binding_is_a_fault_of_its_port_whose_bindings_work(node: Node, h
     assert len(warnings(node, warning)) == 1
     node.vtep_ctl("clear", "Physical_Port", "p1", "acl_bindings")
     node.wait_until(lambda: support.port_faults(node, "p1") == [], what="no fault")
+
+
+def restart(node: Node) -> None:
+    """Kill the program and start it again."""
+    node.app.kill()
+    node.start_app("--vtep-statistics-interval=0")
+    node.app.wait_log(r"^br0: switch \w+ is served$")
+
+
+def test_the_logical_switch_that_forwards_keeps_its_vni_also_over_a_restart(
+    node: Node, hosts: list[Host], peer: Peer
+) -> None:
+    key = VNI + 100
+    for name in ("both0", "both1"):
+        support.add_logical_switch(node, name, key, peer.ip_address)
+    uuids = {row["name"]: row["_uuid"] for row in node.rows("Logical_Switch")}
+    low, high = sorted(("both0", "both1"), key=uuids.__getitem__)
+    to_low, to_high = node.add_port("low"), node.add_port("high")
+    support.bind(node, high, "high")
+    support.reach(to_high, peer)
+    support.bind(node, low, "low")
+    held_back = rf"br0: Logical_Switch {low} has tunnel_key {key}, which is {high}'s already: local switching only"
+    node.app.wait_log(held_back)
+    assert switch_faults(node) == ["unspecified_fault"]
+
+    def forwards(one: Host, other: Host) -> None:
+        with peer.capture() as tunnelled:
+            support.reach(one, peer)
+            other.send(support.new_frame(other.mac))
+            support.reach(one, peer)
+            assert other.mac not in {frame.src for each in tunnelled.frames if (frame := support.inner(each))}
+
+    forwards(to_high, to_low)
+    flows = support.flows(node)
+    restart(node)
+    forwards(to_high, to_low)
+    assert support.flows(node) == flows
+    assert switch_faults(node) == ["unspecified_fault"]
+
+    node.vtep_ctl("unbind-ls", "br0", "high", "0")
+    node.wait_until(lambda: support.reaches(to_low, peer), what="the other one's tunnels")
+    node.wait_until(lambda: switch_faults(node) == [], what="no fault")
+    node.vtep_ctl("unbind-ls", "br0", "low", "0")
+    node.vtep_ctl("bind-ls", "br0", "high", "0", high, "--", "bind-ls", "br0", "low", "0", low)
+    node.wait_until(lambda: support.reaches(to_low, peer), what="the lower UUID's tunnels")
+    node.wait_until(lambda: switch_faults(node) == ["unspecified_fault"], what="the fault")
+    forwards(to_low, to_high)
+    node.vtep_ctl("unbind-ls", "br0", "high", "0")
+    node.wait_until(lambda: switch_faults(node) == [], what="no fault")

@@ -36,6 +36,11 @@ class SimulatedSwitch:
                     assert not users, f"group 0x{id:x} goes while it is used: {users}"
                     del self.groups[id]
 
+    def forwarding(self) -> list[tuple[int, int]]:
+        """The ids of the logical switches that it forwards for, each with the note on its flows."""
+        flows = [flow for flow in self.flows.values() if flow.table is p.FLOOD]
+        return [(match.value, flow.note) for flow in flows for match in flow.match if match.field is p.SWITCH]
+
     def expire(self, flow: Flow) -> None:
         """Drop a flow that timed out."""
         del self.flows[flow.key]

@@ -1,4 +1,7 @@
-"""Any history of changes, sightings and reconnections ends with what its last state alone would lead to."""
+"""Any history of changes, sightings and reconnections ends with what its last state alone would lead to.
+
+The last state includes which logical switches the switch forwards for: of two with one VNI, that one has it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -102,7 +105,7 @@ class History:
             for flow in self.follower.switch.flows.values()
             if flow.table is p.LEARN and flow.priority is p.Priority.REMOTE
         ]
-        self.vtep.restore(learned if kept else [], kept)
+        self.vtep.restore(learned if kept else [], kept, self.follower.switch.forwarding() if kept else [])
         self.follower.take_over()
 
     def reconcile(self) -> None:
@@ -110,7 +113,7 @@ class History:
         self.follower.check()
 
     def end(self) -> None:
-        """Reconcile, and compare with a VTEP that begins with the last state; nothing is frozen there."""
+        """Reconcile, and compare with a VTEP that begins with the last state, as after a restart; nothing is frozen."""
         self.reconcile()
         for flow in list(self.follower.switch.flows.values()):
             if flow.table is p.LEARN and flow.priority is p.Priority.FROZEN:
@@ -120,6 +123,7 @@ class History:
         fresh.update([Change(type(row), uuid, row) for uuid, row in self.rows.items()], complete=True)
         fresh.set_bridge(self.bridge)
         fresh.set_ports(list(self.vtep.ports.values()))
+        fresh.vtep.restore([], False, self.follower.switch.forwarding())
         for switch in self.vtep.bindings.logical_switches():
             for mac in self.vtep.stations.of_switch(switch):
                 place = self.vtep.stations.place(switch, mac)

@@ -18,7 +18,7 @@ def switch(name, key, uuid=None):
 def given_switches(*rows):
     identities = Identities()
     for row in rows:
-        identities.update(row.uuid, row)
+        identities.update({row.uuid: row})
     return identities
 
 
@@ -89,7 +89,7 @@ def test_a_key_that_comes_late_changes_and_goes_is_followed():
     identities = given_switches(switch("ls0", None))
     without = identities.of("uuid-ls0")
     for key, expected in ((5000, Identity(5000, 5000)), (5001, Identity(5001, 5001)), (None, without)):
-        assert identities.update("uuid-ls0", switch("ls0", key)) == {"uuid-ls0"}
+        assert identities.update({"uuid-ls0": switch("ls0", key)}) == {"uuid-ls0"}
         assert identities.of("uuid-ls0") == expected
         assert identities.logical_switch(expected.id) == "uuid-ls0"
     assert identities.logical_switch(5000) is identities.logical_switch(5001) is None
@@ -97,55 +97,78 @@ def test_a_key_that_comes_late_changes_and_goes_is_followed():
 
 def test_a_row_that_changes_otherwise_keeps_its_identity():
     identities = given_switches(switch("ls0", 5000))
-    assert identities.update("uuid-ls0", LogicalSwitch("uuid-ls0", "ls0", 5000, "source_node")) == set()
+    assert identities.update({"uuid-ls0": LogicalSwitch("uuid-ls0", "ls0", 5000, "source_node")}) == set()
 
 
 def test_one_that_is_bound_no_more_has_no_identity():
     identities = given_switches(switch("ls0", 5000), switch("ls1", None))
     unkeyed = identities.of("uuid-ls1").id
-    assert identities.update("uuid-ls0", None) == {"uuid-ls0"}
-    assert identities.update("uuid-ls1", None) == {"uuid-ls1"}
-    assert identities.update("uuid-ls1", None) == set()
+    assert identities.update({"uuid-ls0": None}) == {"uuid-ls0"}
+    assert identities.update({"uuid-ls1": None}) == {"uuid-ls1"}
+    assert identities.update({"uuid-ls1": None}) == set()
     assert identities.of("uuid-ls0") is identities.of("uuid-ls1") is None
     assert identities.logical_switch(5000) is identities.logical_switch(unkeyed) is None
 
 
+def owner(identities, vni):
+    row = identities.owner(switch("any", vni))
+    return row and row.name
+
+
 @pytest.mark.parametrize("order", [("ls0", "ls1", "ls2"), ("ls2", "ls1", "ls0"), ("ls1", "ls2", "ls0")])
-def test_of_those_that_ask_for_one_vni_the_first_by_name_has_it_whatever_came_first(order):
-    identities = given_switches(*(switch(name, 5000) for name in order))
+def test_of_those_that_ask_for_one_vni_together_the_one_with_the_lowest_uuid_has_it_in_whatever_order(order):
+    identities = Identities()
+    identities.update({f"uuid-{name}": switch(name, 5000) for name in order})
     assert vnis(identities, "ls0", "ls1", "ls2") == {"ls0": 5000, "ls1": None, "ls2": None}
     assert identities.logical_switch(5000) == "uuid-ls0"
-    assert {vni: [row.name for row in rows] for vni, rows in identities.clashes().items()} == {
-        5000: ["ls0", "ls1", "ls2"]
-    }
+    assert owner(identities, 5000) == "ls0"
+    assert owner(identities, 5001) is None
 
 
-def test_a_vni_passes_on_when_its_owner_goes():
-    identities = given_switches(*(switch(name, 5000) for name in ("ls0", "ls1", "ls2")))
-    assert identities.update("uuid-ls0", None) == {"uuid-ls0", "uuid-ls1"}
-    assert vnis(identities, "ls0", "ls1", "ls2") == {"ls1": 5000, "ls2": None}
+@pytest.mark.parametrize("first", ["ls0", "ls1", "ls2"])
+def test_the_one_that_has_a_vni_keeps_it_whoever_asks_for_it_later(first):
+    identities = given_switches(switch(first, 5000), *(switch(name, 5000) for name in ("ls0", "ls1", "ls2")))
+    assert owner(identities, 5000) == first
+    assert identities.logical_switch(5000) == f"uuid-{first}"
+    renamed = LogicalSwitch(f"uuid-{first}", "renamed", 5000, "source_node")
+    assert identities.update({renamed.uuid: renamed}) == set()
+
+
+def test_a_vni_passes_on_to_the_lowest_uuid_when_its_owner_goes():
+    identities = given_switches(*(switch(name, 5000) for name in ("ls2", "ls1", "ls0")))
+    assert identities.update({"uuid-ls2": None}) == {"uuid-ls2", "uuid-ls0"}
+    assert vnis(identities, "ls0", "ls1", "ls2") == {"ls0": 5000, "ls1": None}
+    assert identities.logical_switch(5000) == "uuid-ls0"
+    assert identities.update({"uuid-ls0": switch("ls0", 6000)}) == {"uuid-ls0", "uuid-ls1"}
+    assert vnis(identities, "ls0", "ls1") == {"ls0": 6000, "ls1": 5000}
+
+
+def test_the_one_that_a_switch_forwards_for_has_its_vni():
+    identities = Identities()
+    identities.update({f"uuid-{name}": switch(name, 5000) for name in ("ls0", "ls1", "ls2")})
+    assert identities.keep([(5000, p.note_on("uuid-ls1"))]) == {"uuid-ls0", "uuid-ls1"}
+    assert vnis(identities, "ls0", "ls1", "ls2") == {"ls0": None, "ls1": 5000, "ls2": None}
     assert identities.logical_switch(5000) == "uuid-ls1"
-    assert identities.update("uuid-ls1", switch("ls1", 6000)) == {"uuid-ls1", "uuid-ls2"}
-    assert vnis(identities, "ls1", "ls2") == {"ls1": 6000, "ls2": 5000}
-    assert identities.clashes() == {}
+    assert identities.keep([(5000, p.note_on("uuid-ls1"))]) == set()
 
 
-def test_a_vni_passes_to_one_that_comes_later_and_is_first_by_name():
-    identities = given_switches(switch("ls1", 5000))
-    assert identities.update("uuid-ls0", switch("ls0", 5000)) == {"uuid-ls0", "uuid-ls1"}
-    assert vnis(identities, "ls0", "ls1") == {"ls0": 5000, "ls1": None}
+@pytest.mark.parametrize("note", [0, p.note_on("uuid-other"), p.note_on("uuid-ls2")])
+def test_a_switch_that_forwards_for_one_that_does_not_ask_for_the_vni_changes_nothing(note):
+    identities = given_switches(switch("ls0", 5000), switch("ls1", 5000), switch("ls2", 5001))
+    assert identities.keep([(5000, note), (5002, note), (p.UNKEYED | 1, note)]) == set()
+    assert vnis(identities, "ls0", "ls1", "ls2") == {"ls0": 5000, "ls1": None, "ls2": 5001}
 
 
-def test_a_vni_passes_on_when_a_name_changes():
-    identities = given_switches(switch("ls0", 5000), switch("ls1", 5000))
-    assert identities.update("uuid-ls0", switch("ls2", 5000, "uuid-ls0")) == {"uuid-ls0", "uuid-ls1"}
-    assert vnis(identities, "ls0", "ls1") == {"ls0": None, "ls1": 5000}
+def test_two_that_exchange_their_keys_at_once_exchange_them():
+    identities = given_switches(switch("ls0", 5000), switch("ls1", 5001))
+    identities.update({"uuid-ls0": switch("ls0", 5001), "uuid-ls1": switch("ls1", 5000)})
+    assert vnis(identities, "ls0", "ls1") == {"ls0": 5001, "ls1": 5000}
 
 
 def test_two_that_exchange_their_keys_exchange_their_ids():
     identities = given_switches(switch("ls0", 5000), switch("ls1", 5001))
-    identities.update("uuid-ls0", switch("ls0", 5001))
-    identities.update("uuid-ls1", switch("ls1", 5000))
+    identities.update({"uuid-ls0": switch("ls0", 5001)})
+    identities.update({"uuid-ls1": switch("ls1", 5000)})
     assert vnis(identities, "ls0", "ls1") == {"ls0": 5001, "ls1": 5000}
     assert (identities.logical_switch(5000), identities.logical_switch(5001)) == ("uuid-ls1", "uuid-ls0")
 
@@ -153,19 +176,27 @@ def test_two_that_exchange_their_keys_exchange_their_ids():
 NAMES = ("ls0", "ls1", "ls2", "ls3")
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(NAMES), st.none() | st.sampled_from([None, 0, 5000, 5001]).map(lambda k: (k,))))
+UPDATES = st.dictionaries(
+    st.sampled_from(NAMES), st.none() | st.sampled_from([None, 0, 5000, 5001]).map(lambda key: (key,))
 )
-def test_identities_depend_on_the_rows_alone_are_never_shared_and_every_change_is_told(steps):
-    identities, rows, told = Identities(), {}, {}
-    for name, key in steps:
-        rows[name] = None if key is None else switch(name, key[0])
-        for uuid in identities.update(f"uuid-{name}", rows[name]):
+
+
+@given(st.lists(UPDATES))
+def test_who_has_a_vni_keeps_it_else_the_lowest_uuid_gets_it_every_change_is_told_and_a_restart_changes_nothing(steps):
+    identities, rows, told, owners = Identities(), {}, {}, {}
+    for step in steps:
+        changes = {f"uuid-{name}": key and switch(name, key[0]) for name, key in step.items()}
+        rows |= changes
+        for uuid in identities.update(changes):
             told[uuid] = identities.of(uuid)
-    fresh = given_switches(*(row for row in rows.values() if row))
+        asking = {vni: [uuid for uuid in sorted(rows) if usable_key(rows[uuid]) == vni] for vni in (5000, 5001)}
+        owners = {vni: owners[vni] if owners.get(vni) in uuids else uuids[0] for vni, uuids in asking.items() if uuids}
+        assert {vni: identities.logical_switch(vni) for vni in owners} == owners
+    fresh = Identities()
+    fresh.update(rows)
+    fresh.keep((vni, p.note_on(uuid)) for vni, uuid in owners.items())
     for name in NAMES:
         uuid = f"uuid-{name}"
         assert identities.of(uuid) == fresh.of(uuid) == told.get(uuid)
-        if rows.get(name):
+        if rows.get(uuid):
             assert identities.logical_switch(identities.of(uuid).id) == uuid
-    assert identities.clashes() == fresh.clashes()

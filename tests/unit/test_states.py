@@ -1,4 +1,7 @@
-"""What a VTEP wants on its switch depends on the state it is in, and not on the path that led there."""
+"""What a VTEP wants on its switch depends on the state it is in, and not on the path that led there.
+
+The state includes for which of two logical switches with one VNI the switch forwards: it tells a VTEP that begins.
+"""
 
 import pytest
 
@@ -103,9 +106,10 @@ SMALL = [name for name in STATES if "many" not in name]
 
 
 def check(world: World, follower: Follower, settings: Settings) -> None:
-    """Compare what a path led to with a VTEP that knows nothing but the state."""
+    """Compare what a path led to with a VTEP that knows nothing but the state, and for whom the switch forwards."""
     follower.check()
     fresh = World(world.now, settings=settings)
+    fresh.vtep.restore([], False, follower.switch.forwarding())
     assert flows(world.vtep) == flows(fresh.vtep)
     assert follower.published == {key: locator for key, locator in fresh.vtep.all_news().items() if locator}
     assert world.vtep.faults() == fresh.vtep.faults()

@@ -121,7 +121,7 @@ class Reconciler:
         for port, gone in early:
             self.set_port(port, gone)
         learned = switch.learned()
-        vtep.restore(learned.entries, kept=bool(learned.epochs))
+        vtep.restore(learned.entries, bool(learned.epochs), switch.forwarding())
         self.ready = True
         self._epoch = (max(learned.epochs, default=0) + 1) % p.EPOCHS
         self._publish(vtep.all_news(), True)

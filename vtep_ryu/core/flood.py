@@ -75,13 +75,13 @@ def first_alive(group_id: int, copies: Sequence[tuple[Action, ...]], watch_port:
     return Group(group_id, GroupType.FAST_FAILOVER, buckets)
 
 
-def flood(switch: int, local: Sequence[Group], remote: Sequence[Group]) -> Iterator[Flow]:
+def flood(switch: int, local: Sequence[Group], remote: Sequence[Group], note: int) -> Iterator[Flow]:
     """Frames with no better place to go: those from a tunnel stay on this side."""
     to_local, to_remote = _to(local), _to(remote)
     from_tunnel = (Match(p.SWITCH, switch), Match(p.FROM_TUNNEL, 1))
-    yield Flow(p.FLOOD, p.Priority.GENERAL, from_tunnel, to_local)
+    yield Flow(p.FLOOD, p.Priority.GENERAL, from_tunnel, to_local, note=note)
     from_port = (Match(p.SWITCH, switch), Match(p.FROM_TUNNEL, 0))
-    yield Flow(p.FLOOD, p.Priority.GENERAL, from_port, (*to_local, *to_remote))
+    yield Flow(p.FLOOD, p.Priority.GENERAL, from_port, (*to_local, *to_remote), note=note)
 
 
 def multicast(switch: int, mac: str, remote: Sequence[Group]) -> Flow:

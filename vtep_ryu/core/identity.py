@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -58,13 +58,18 @@ class Identity:
 
 
 class Identities:
-    """The identities of the logical switches that are bound here."""
+    """The identities of the logical switches that are bound here.
+
+    Of those that ask for one VNI, the one that has it keeps it while it asks for it. Where none has it, the one
+    with the lowest UUID does.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[str, LogicalSwitch] = {}
         self._identities: dict[str, Identity] = {}
         self._by_id: dict[int, str] = {}
         self._claims: dict[int, set[str]] = defaultdict(set)
+        self._owners: dict[int, str] = {}
         self._unkeyed = Numbers(p.UNKEYED)
 
     def of(self, logical_switch: str) -> Identity | None:
@@ -80,35 +85,56 @@ class Identities:
         row, identity = self._rows.get(logical_switch), self._identities.get(logical_switch)
         return row is not None and bool(row.tunnel_key) and identity is not None and identity.vni is None
 
-    def clashes(self) -> dict[int, list[LogicalSwitch]]:
-        """The VNIs that more than one logical switch asks for, with those: the first one has it."""
-        return {vni: self._claimants(vni) for vni, claims in self._claims.items() if len(claims) > 1}
+    def owner(self, row: LogicalSwitch) -> LogicalSwitch | None:
+        """The logical switch that has the VNI that a row asks for."""
+        vni = usable_key(row)
+        return self._rows[self._owners[vni]] if vni in self._owners else None
 
-    def update(self, logical_switch: str, row: LogicalSwitch | None) -> set[str]:
-        """Take in a bound logical switch's row, or None when it is not bound any more.
+    def update(self, rows: Mapping[str, LogicalSwitch | None]) -> set[str]:
+        """Take in bound logical switches' rows that changed together, with None where one is not bound any more.
 
-        Returns the logical switches whose identity changed: more than one where a VNI passes from one to another.
+        Returns the logical switches whose identity changed: also others, where a VNI passes from one to another.
         """
-        before = usable_key(self._rows.get(logical_switch))
-        if row is None:
-            self._rows.pop(logical_switch, None)
-        else:
-            self._rows[logical_switch] = row
-        now = usable_key(row)
-        affected = {logical_switch}
-        for vni in {before, now} - {None}:
-            assert vni is not None
+        affected, vnis = set(rows), set()
+        for switch, row in rows.items():
+            before, now = usable_key(self._rows.get(switch)), usable_key(row)
+            if row is None:
+                self._rows.pop(switch, None)
+            else:
+                self._rows[switch] = row
+            if before is not None:
+                self._claims[before].discard(switch)
+                vnis.add(before)
+            if now is not None:
+                self._claims[now].add(switch)
+                vnis.add(now)
+        for vni in vnis:
             affected |= self._claims[vni]
-            (self._claims[vni].add if vni == now else self._claims[vni].discard)(logical_switch)
             if not self._claims[vni]:
                 del self._claims[vni]
+                self._owners.pop(vni, None)
+            elif self._owners.get(vni) not in self._claims[vni]:
+                self._owners[vni] = min(self._claims[vni])
+        return self._identify_again(affected)
+
+    def keep(self, forwarding: Iterable[tuple[int, int]]) -> set[str]:
+        """Take in which logical switches a switch forwards for: their ids, each with p.note_on() the UUID.
+
+        They keep their VNI if they still ask for it. Returns the logical switches whose identity changed.
+        """
+        affected = set()
+        for vni, note in forwarding:
+            for switch in self._claims.get(vni, ()):
+                if p.note_on(switch) == note:
+                    affected |= {switch, self._owners[vni]}
+                    self._owners[vni] = switch
+        return self._identify_again(affected)
+
+    def _identify_again(self, affected: set[str]) -> set[str]:
         found = {switch: self._identify(switch) for switch in affected}
         changed = {switch for switch, identity in found.items() if identity != self._identities.get(switch)}
         self._replace({switch: found[switch] for switch in changed})
         return changed
-
-    def _claimants(self, vni: int) -> list[LogicalSwitch]:
-        return sorted((self._rows[switch] for switch in self._claims[vni]), key=lambda row: (row.name, row.uuid))
 
     def _identify(self, logical_switch: str) -> Identity | None:
         row = self._rows.get(logical_switch)
@@ -116,7 +142,7 @@ class Identities:
             self._unkeyed.release(logical_switch)
             return None
         vni = usable_key(row)
-        if vni is not None and self._claimants(vni)[0] is row:
+        if vni is not None and self._owners[vni] == logical_switch:
             self._unkeyed.release(logical_switch)
             return Identity(vni, vni)
         return Identity(p.UNKEYED | self._unkeyed.claim(logical_switch), None)

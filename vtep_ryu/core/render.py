@@ -101,7 +101,8 @@ def _flood(vtep: Vtep, switch: str) -> Rendering:
     ids = [p.group_id(p.GroupKind.LOCAL, identity.id), *_numbered(vtep, unit, "local", range(1, count))]
     local = flood.every(ids[:count], buckets)
     remote = _replicate(vtep, unit, identity, UNKNOWN_DST, p.group_id(p.GroupKind.REMOTE, identity.id))
-    return Rendering(tuple(flood.flood(identity.id, local, remote[-1:])), (*local, *remote))
+    flows = flood.flood(identity.id, local, remote[-1:], p.note_on(switch))
+    return Rendering(tuple(flows), (*local, *remote))
 
 
 def _multicast(vtep: Vtep, switch: str, mac: str) -> Rendering:

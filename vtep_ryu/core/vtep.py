@@ -34,7 +34,7 @@ from vtep_ryu.core.units import (
     Touch,
     Unit,
 )
-from vtep_ryu.core.words import key_in_words, sighting_in_words, tunnel_ips_in_words, unit_in_words
+from vtep_ryu.core.words import key_in_words, port_in_words, sighting_in_words, tunnel_ips_in_words, unit_in_words
 
 LOG = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Vtep:
         self.identities = Identities()
         self.group_numbers = Numbers(p.UNKEYED)
         self.stations = Stations(settings.port_mac_limit, settings.switch_mac_limit)
-        self.moves = Moves(name, settings, self._title, self._touch)
+        self.moves = Moves(name, settings, self._title, lambda unit: self.dirty.add(unit))
         self.ports: dict[str, Port] = {}
         self.dirty: set[Unit] = {AlwaysUnit()}
         self._row: PhysicalSwitch | None = None
@@ -61,6 +61,7 @@ class Vtep:
         self._port_faults = PortFaults(name, self.bindings, self._title)
         self._announced: dict[str, str] = {}
         self._titles: dict[str, str] = {}
+        self._unidentified: set[str] = set()
         self.touch({PhysicalSwitchTouched(name), *map(LogicalRouterTouched, database.logical_routers())})
 
     # What the rest of the program asks.
@@ -130,8 +131,9 @@ class Vtep:
         for touch in touched:
             match touch:
                 case LogicalSwitchTouched(uuid) if self.bindings.is_bound(uuid):
-                    self._identify(uuid)
+                    self._unidentified.add(uuid)
                     self._touch_replication(uuid)
+        self._identify()
         for touch in touched:
             match touch:
                 case LogicalSwitchTouched(uuid) if self.database.logical_switch(uuid) is None:
@@ -140,6 +142,7 @@ class Vtep:
     def set_bridge(self, bridge: Bridge) -> None:
         """Take in the bridge as Open_vSwitch has it: which ports it has, and which of them cannot be bound."""
         self._follow_ports(self.bindings.set_bridge(bridge))
+        self._identify()
 
     def settle(self) -> bool:
         """Take in that a moment has passed: see PortFaults.settle()."""
@@ -154,15 +157,11 @@ class Vtep:
             old, new = before.get(name), ports.get(name)
             if old == new:
                 continue
-            if new is None:
-                LOG.info("%s: port %s is gone", self.name, name)
-            elif old is None or old.number != new.number:
-                LOG.info("%s: port %s is OpenFlow port %d, %s", self.name, name, new.number, "up" if new.up else "down")
-            elif old.up != new.up:
-                LOG.info("%s: port %s went %s", self.name, name, "up" if new.up else "down")
+            LOG.info("%s: %s", self.name, port_in_words(name, old, new))
             renumbered = old is None or new is None or old.number != new.number
             if renumbered or (new is not None and not new.up):
-                self._withdraw_port(name, "its port is gone" if renumbered else "its port is down")
+                for logical_switch, mac, _ in self.stations.on_port(name):
+                    self._withdraw(logical_switch, mac, "its port is gone" if renumbered else "its port is down")
             if renumbered and name in tunnels:
                 self._touch_tunnels()
             if renumbered:
@@ -203,13 +202,16 @@ class Vtep:
         self._withdraw(logical_switch, mac, f"silent for {self.settings.mac_ageing_time} s")
         return StationUnit(logical_switch, mac)
 
-    def restore(self, entries: Iterable[tuple[int, int, str, int]], kept: bool) -> None:
+    def restore(
+        self, entries: Iterable[tuple[int, int, str, int]], kept: bool, forwarding: Iterable[tuple[int, int]] = ()
+    ) -> None:
         """Take in the stations that a switch which has just connected still knows.
 
         entries are (switch id, binding id, address, note). The note is remote_note() of when the station was learned:
         if the NVC has put it behind another VTEP since, it is there. kept: the switch has kept our flows, so that a
-        station which it does not know any more has been silent for too long.
+        station which it does not know any more has been silent for too long. forwarding: see Identities.keep().
         """
+        self._reidentified(self.identities.keep(forwarding))
         located = ((*self._locate(switch_id, binding), mac, note) for switch_id, binding, mac, note in entries)
         known = {
             (switch, mac): place
@@ -263,22 +265,24 @@ class Vtep:
         self._touch_place(place)
         if was is not None:
             LOG.info("%s: %s is not bound to %s any more", self.name, place, self._title(was))
-            self._touch(FloodUnit(was))
+            self.dirty.add(FloodUnit(was))
+            self._unidentified.add(was)
             if not self.bindings.is_bound(was):
-                self._identify(was)
                 self.moves.unbound(was)
         if becomes is not None:
             LOG.info("%s: %s is bound to %s", self.name, place, self._title(becomes))
-            if self.identities.of(becomes) is None:
-                self._identify(becomes)
+            self._unidentified.add(becomes)
 
-    def _identify(self, logical_switch: str) -> None:
-        bound = self.bindings.is_bound(logical_switch)
-        row = self.database.logical_switch(logical_switch) if bound else None
-        if row is not None:
-            self._titles[logical_switch] = row.name
-        changed = self.identities.update(logical_switch, row)
-        for switch in changed | {logical_switch}:
+    def _identify(self) -> None:
+        """Find what logical switches go by: all that changed together at once, so that their order does not count."""
+        switches, self._unidentified = self._unidentified, set()
+        bound = filter(self.bindings.is_bound, switches)
+        rows = dict.fromkeys(switches) | {switch: self.database.logical_switch(switch) for switch in bound}
+        self._titles.update((switch, row.name) for switch, row in rows.items() if row is not None)
+        self._reidentified(self.identities.update(rows), switches)
+
+    def _reidentified(self, changed: set[str], others: Collection[str] = ()) -> None:
+        for switch in {*changed, *others}:
             self._announce(switch)
         for switch in changed:
             self._touch_all(switch)
@@ -289,16 +293,11 @@ class Vtep:
         if identity is None or row is None:
             self._announced.pop(logical_switch, None)
             return
-        owner = self.identities.clashes().get(row.tunnel_key or 0)
-        text = key_in_words(row, identity, owner[0] if owner else None)
+        text = key_in_words(row, identity, self.identities.owner(row))
         if text != self._announced.get(logical_switch):
             self._announced[logical_switch] = text
             level = logging.WARNING if self.identities.is_refused(logical_switch) else logging.INFO
             LOG.log(level, "%s: %s", self.name, text)
-
-    def _withdraw_port(self, port: str, why: str) -> None:
-        for logical_switch, mac, _ in self.stations.on_port(port):
-            self._withdraw(logical_switch, mac, why)
 
     def _withdraw(self, logical_switch: str, mac: str, why: str) -> None:
         place = self.stations.forget(logical_switch, mac)
@@ -312,17 +311,14 @@ class Vtep:
             self._full.add(what)
             LOG.warning("%s: %s learned addresses: no more are learned (option %s)", self.name, what, option)
 
-    def _touch(self, unit: Unit) -> None:
-        self.dirty.add(unit)
-
     def _touch_unit(self, unit: FloodUnit | SourceUnit | RemoteUnit | MulticastUnit) -> None:
-        self._touch(unit)
+        self.dirty.add(unit)
         match unit:
             case RemoteUnit(switch, mac) if self.stations.place(switch, mac):
                 if self._is_elsewhere(switch, mac):
                     self._withdraw(switch, mac, "the NVC says that it is behind another VTEP")
                     self.moves.taken(switch, mac)
-                self._touch(StationUnit(switch, mac))
+                self.dirty.add(StationUnit(switch, mac))
             case RemoteUnit(switch, mac) if not self._is_elsewhere(switch, mac):
                 self.moves.released(switch, mac)
 
@@ -340,19 +336,19 @@ class Vtep:
         return p.note_on(self.database.remote(logical_switch, mac)) if elsewhere else 0
 
     def _touch_station(self, logical_switch: str, mac: str) -> None:
-        self._touch(StationUnit(logical_switch, mac))
+        self.dirty.add(StationUnit(logical_switch, mac))
         self._news.add((logical_switch, mac))
 
     def _touch_place(self, place: Place) -> None:
-        self._touch(BindingUnit(place))
+        self.dirty.add(BindingUnit(place))
         logical_switch = self.bindings.logical_switch(place)
         if logical_switch is not None:
-            self._touch(FloodUnit(logical_switch))
+            self.dirty.add(FloodUnit(logical_switch))
 
     def _touch_replication(self, logical_switch: str) -> None:
-        self._touch(FloodUnit(logical_switch))
+        self.dirty.add(FloodUnit(logical_switch))
         for mac in self.database.multicasts(logical_switch):
-            self._touch(MulticastUnit(logical_switch, mac))
+            self.dirty.add(MulticastUnit(logical_switch, mac))
 
     def _touch_tunnels(self) -> None:
         for logical_switch in self.bindings.logical_switches():
@@ -360,14 +356,14 @@ class Vtep:
 
     def _touch_overlay(self, logical_switch: str) -> None:
         self._touch_replication(logical_switch)
-        self._touch(SourceUnit(logical_switch, None))
+        self.dirty.add(SourceUnit(logical_switch, None))
         self.dirty.update(SourceUnit(logical_switch, ip) for ip in self.database.sources(logical_switch))
         self.dirty.update(RemoteUnit(logical_switch, mac) for mac in self.database.remotes(logical_switch))
 
     def _touch_all(self, logical_switch: str) -> None:
         self._touch_overlay(logical_switch)
         for place in self.bindings.places(logical_switch):
-            self._touch(BindingUnit(place))
+            self.dirty.add(BindingUnit(place))
         self._touch_stations(logical_switch)
         self.dirty.update(FrozenUnit(logical_switch, mac) for mac in self.moves.of_switch(logical_switch))
         self._publish_again(logical_switch)

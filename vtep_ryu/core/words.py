@@ -5,7 +5,7 @@ from __future__ import annotations
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.identity import Identity
 from vtep_ryu.core.learning import Outcome
-from vtep_ryu.core.model import LogicalSwitch, PhysicalSwitch, Place
+from vtep_ryu.core.model import LogicalSwitch, PhysicalSwitch, Place, Port
 from vtep_ryu.core.units import (
     AlwaysUnit,
     BindingUnit,
@@ -61,6 +61,16 @@ def tunnel_ips_in_words(row: PhysicalSwitch) -> str:
         case (first, *_):
             what = f"has {', '.join(row.tunnel_ips)}: tunnels end at each, {first} is published and sent from"
     return f"Physical_Switch {row.name}: tunnel_ips {what}"
+
+
+def port_in_words(name: str, before: Port | None, now: Port | None) -> str:
+    """What has become of a port of the switch."""
+    if now is None:
+        return f"port {name} is gone"
+    state = "up" if now.up else "down"
+    if before is None or before.number != now.number:
+        return f"port {name} is OpenFlow port {now.number}, {state}"
+    return f"port {name} went {state}"
 
 
 def key_in_words(row: LogicalSwitch, identity: Identity, owner: LogicalSwitch | None) -> str:

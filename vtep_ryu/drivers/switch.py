@@ -97,24 +97,21 @@ class Switch:
 
     def learned(self) -> Learned:
         """What its learn table holds of ours."""
-        request = parser.OFPFlowStatsRequest(
-            self._datapath, table_id=p.LEARN.id, cookie=p.OWNER, cookie_mask=p.OWNER_MASK
-        )
         entries, epochs = [], set()
-        for reply in self._request(request):
-            for flow in reply.body:
-                epochs.add(p.epoch_of(flow.cookie) or 0)
-                if flow.match.get(p.INGRESS_BINDING.oxm):
-                    entries.append((*station_of(flow.match), p.note_of(flow.cookie)))
+        for flow in self._flows(p.LEARN):
+            epochs.add(p.epoch_of(flow.cookie) or 0)
+            if flow.match.get(p.INGRESS_BINDING.oxm):
+                entries.append((*station_of(flow.match), p.note_of(flow.cookie)))
         return Learned(tuple(entries), frozenset(epochs))
+
+    def forwarding(self) -> list[tuple[int, int]]:
+        """The ids of the logical switches that it forwards for, each with the note on its flows."""
+        flows = self._flows(p.FLOOD)
+        return [(place_of(flow.match)[0], p.note_of(flow.cookie)) for flow in flows if flow.match.get(p.SWITCH.oxm)]
 
     def counters(self, table: Table) -> list[Counted]:
         """What the flows of a table have counted, ours only."""
-        request = parser.OFPFlowStatsRequest(
-            self._datapath, table_id=table.id, cookie=p.OWNER, cookie_mask=p.OWNER_MASK
-        )
-        flows = (flow for reply in self._request(request) for flow in reply.body)
-        return [(dict(flow.match.items()), flow.packet_count, flow.byte_count) for flow in flows]
+        return [(dict(flow.match.items()), flow.packet_count, flow.byte_count) for flow in self._flows(table)]
 
     def group_ids(self) -> set[int]:
         """The ids of the groups there that are ours."""
@@ -164,6 +161,13 @@ class Switch:
         self.forget_groups(self.group_ids())
         self._request(messages.remove_flows(self._datapath, p.OWNER, p.OWNER_MASK), barrier=True)
         return True
+
+    def _flows(self, table: Table) -> list[Any]:
+        """The statistics of a table's flows, ours only."""
+        request = parser.OFPFlowStatsRequest(
+            self._datapath, table_id=table.id, cookie=p.OWNER, cookie_mask=p.OWNER_MASK
+        )
+        return [flow for reply in self._request(request) for flow in reply.body]
 
     def _apply(self, steps: Sequence[Step], cookie: int, refused: dict[Unit, str]) -> None:
         while steps := [step for step in steps if step.unit is None or step.unit not in refused]:
