@@ -68,6 +68,12 @@ def port_faults(node: Node, port: str) -> list[str]:
     return listed(row["port_fault_status"])
 
 
+def switch_faults(node: Node) -> list[str]:
+    """The switch_fault_status of the only physical switch."""
+    (row,) = node.rows("Physical_Switch")
+    return listed(row["switch_fault_status"])
+
+
 def port_warnings(node: Node, port: str) -> list[str]:
     """What was said of a port's row."""
     return re.findall(rf"^br0: Physical_Port {port}: (.*)$", node.app.log(), re.MULTILINE)

@@ -14,6 +14,7 @@ from tests.system.support import (
     identities,
     new_frame,
     set_up,
+    switch_faults,
     teach,
     wait_gone,
 )
@@ -142,8 +143,10 @@ def a_limit_is_kept(site: Site, port: str, within: list[str], beyond: list[str],
             here.wait(lambda each, answer=answer: each == answer)
     assert site.warnings(what) == before + 1
     assert node.macs().keys() == known
+    node.wait_until(lambda: switch_faults(node) == ["mac_table_exhaustion"], what="the fault")
     node.port_down(port)
     wait_gone(node, *within)
+    node.wait_until(lambda: switch_faults(node) == [], what="no fault")
     node.port_up(port)
     node.wait_until(lambda: "LIVE" in node.ofctl("dump-ports-desc", "br0", port), what="the port to be up")
     teach(node, host, *beyond)

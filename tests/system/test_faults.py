@@ -5,7 +5,6 @@ import re
 import pytest
 
 from apps.lab import Host, Lab, Node, Peer
-from apps.lab.database import listed
 from tests.system import support
 
 VNI = 5000
@@ -37,12 +36,6 @@ def hosts(node: Node) -> list[Host]:
 def warnings(node: Node, pattern: str) -> list[str]:
     """The lines of the log that match."""
     return [line for line in node.app.log().splitlines() if re.search(pattern, line)]
-
-
-def switch_faults(node: Node) -> list[str]:
-    """The switch_fault_status of br0's row."""
-    (row,) = node.rows("Physical_Switch")
-    return listed(row["switch_fault_status"])
 
 
 def restart_ovsdb(node: Node) -> None:
@@ -99,7 +92,7 @@ def test_vlan_4095_is_a_fault_of_its_port_whose_other_bindings_work(node: Node, 
     bind_4095(node, "p1")
     node.wait_until(lambda: support.port_faults(node, "p1") == ["invalid_vlan_map"], what="the fault")
     assert support.port_faults(node, "p0") == []
-    assert switch_faults(node) == []
+    assert support.switch_faults(node) == []
     assert len(warnings(node, warning)) == 1
     support.reach(hosts[0], hosts[1], peer)
     support.reach(hosts[1], hosts[0], peer)
@@ -127,7 +120,7 @@ def test_of_two_logical_switches_with_one_tunnel_key_one_keeps_it_and_the_switch
     more = [node.add_port(port) for port in ("q0", "q1")]
     support.add_logical_switch(node, "ls1", VNI, peer.ip_address)
     support.bind(node, "ls1", "q0", "q1")
-    node.wait_until(lambda: switch_faults(node) == ["unspecified_fault"], what="the fault")
+    node.wait_until(lambda: support.switch_faults(node) == ["unspecified_fault"], what="the fault")
     assert support.port_faults(node, "q0") == []
     node.app.wait_log(warning)
     assert len(warnings(node, warning)) == 1
@@ -145,10 +138,10 @@ def test_of_two_logical_switches_with_one_tunnel_key_one_keeps_it_and_the_switch
         assert frame not in elsewhere.frames
 
     restart_ovsdb(node)
-    node.wait_until(lambda: switch_faults(node) == ["unspecified_fault"], what="the fault again")
+    node.wait_until(lambda: support.switch_faults(node) == ["unspecified_fault"], what="the fault again")
 
     node.vtep_ctl("set", "Logical_Switch", "ls1", f"tunnel_key={VNI + 1}")
-    node.wait_until(lambda: switch_faults(node) == [], what="no fault")
+    node.wait_until(lambda: support.switch_faults(node) == [], what="no fault")
     node.wait_until(lambda: support.reaches(more[0], more[1], peer), what="ls1's tunnels")
     assert len(warnings(node, warning)) == 1
 
@@ -159,20 +152,20 @@ def test_a_tunnel_key_that_is_no_vni_is_reported_and_the_logical_switch_works_lo
     support.bind(node, "ls2", "r0", "r1")
     node.app.wait_log(r"^br0: Logical_Switch ls2 has tunnel_key 16777216, which is no VNI \(1 to 16777215\): local")
     support.reach(hosts[0], hosts[1])
-    node.wait_until(lambda: switch_faults(node) == ["unspecified_fault"], what="the fault")
+    node.wait_until(lambda: support.switch_faults(node) == ["unspecified_fault"], what="the fault")
     node.vtep_ctl("unbind-ls", "br0", "r0", "0", "--", "unbind-ls", "br0", "r1", "0")
-    node.wait_until(lambda: switch_faults(node) == [], what="no fault")
+    node.wait_until(lambda: support.switch_faults(node) == [], what="no fault")
 
 
 def test_logical_routers_are_a_fault_of_the_switch_for_as_long_as_there_are_any(node: Node) -> None:
     warning = r"br0: Logical_Router lr0: logical routing is not supported"
     node.vtep_ctl("add-lr", "lr0")
-    node.wait_until(lambda: switch_faults(node) == ["lr_support_fault"], what="the fault")
+    node.wait_until(lambda: support.switch_faults(node) == ["lr_support_fault"], what="the fault")
     restart_ovsdb(node)
-    node.wait_until(lambda: switch_faults(node) == ["lr_support_fault"], what="the fault again")
+    node.wait_until(lambda: support.switch_faults(node) == ["lr_support_fault"], what="the fault again")
     assert len(warnings(node, warning)) == 1
     node.vtep_ctl("del-lr", "lr0")
-    node.wait_until(lambda: switch_faults(node) == [], what="no fault")
+    node.wait_until(lambda: support.switch_faults(node) == [], what="no fault")
 
 
 def test_an_acl_binding_is_a_fault_of_its_port_whose_bindings_work(node: Node, hosts: list[Host], peer: Peer) -> None:
@@ -221,7 +214,7 @@ def test_the_logical_switch_that_forwards_keeps_its_vni_also_over_a_restart(
     support.bind(node, low, "low")
     held_back = rf"br0: Logical_Switch {low} has tunnel_key {key}, which is {high}'s already: local switching only"
     node.app.wait_log(held_back)
-    assert switch_faults(node) == ["unspecified_fault"]
+    assert support.switch_faults(node) == ["unspecified_fault"]
 
     def forwards(one: Host, other: Host) -> None:
         with peer.capture() as tunnelled:
@@ -235,15 +228,15 @@ def test_the_logical_switch_that_forwards_keeps_its_vni_also_over_a_restart(
     restart(node)
     forwards(to_high, to_low)
     assert support.flows(node) == flows
-    assert switch_faults(node) == ["unspecified_fault"]
+    assert support.switch_faults(node) == ["unspecified_fault"]
 
     node.vtep_ctl("unbind-ls", "br0", "high", "0")
     node.wait_until(lambda: support.reaches(to_low, peer), what="the other one's tunnels")
-    node.wait_until(lambda: switch_faults(node) == [], what="no fault")
+    node.wait_until(lambda: support.switch_faults(node) == [], what="no fault")
     node.vtep_ctl("unbind-ls", "br0", "low", "0")
     node.vtep_ctl("bind-ls", "br0", "high", "0", high, "--", "bind-ls", "br0", "low", "0", low)
     node.wait_until(lambda: support.reaches(to_low, peer), what="the lower UUID's tunnels")
-    node.wait_until(lambda: switch_faults(node) == ["unspecified_fault"], what="the fault")
+    node.wait_until(lambda: support.switch_faults(node) == ["unspecified_fault"], what="the fault")
     forwards(to_low, to_high)
     node.vtep_ctl("unbind-ls", "br0", "high", "0")
-    node.wait_until(lambda: switch_faults(node) == [], what="no fault")
+    node.wait_until(lambda: support.switch_faults(node) == [], what="no fault")

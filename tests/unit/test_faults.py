@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.example import BASE, REMOTE
-from tests.unit.world import World
+from tests.unit.example import BASE, LS0, P0, P1, REMOTE, A, B, C
+from tests.unit.world import EMPTY, World
 from vtep_ryu.core.model import Bridge, Settings
 from vtep_ryu.core.vtep import Vtep
 
@@ -128,4 +128,32 @@ def test_an_acl_binding_is_a_fault_of_its_port_until_it_is_gone():
     world.become(BASE, "physical_port p1 0=ls0 acls=10")
     assert world.vtep.faults() == {"physical_port-p1": frozenset({"invalid_ACL_binding"})}
     world.become(BASE)
+    assert world.vtep.faults() == {}
+
+
+FULL = {"physical_switch-br0": frozenset({"mac_table_exhaustion"})}
+
+
+@pytest.mark.parametrize("settings", [Settings(port_mac_limit=2), Settings(switch_mac_limit=2)])
+def test_a_station_that_a_limit_refuses_is_a_fault_until_there_is_room(settings):
+    world = World(BASE, f"station ls0 {A} p0 0", f"station ls0 {B} p0 0", settings=settings)
+    assert world.vtep.faults() == {}, "two are within the limit"
+    world.vtep.seen(*world.ids(LS0, P0), C)
+    assert world.vtep.faults() == FULL
+    world.vtep.aged(*world.ids(LS0, P0), A)
+    assert world.vtep.faults() == {}
+    world.vtep.seen(*world.ids(LS0, P0), C)
+    world.vtep.seen(*world.ids(LS0, P0), A)
+    assert world.vtep.faults() == FULL
+    world.become(EMPTY)
+    assert "physical_switch-br0" not in world.vtep.faults()
+
+
+def test_room_elsewhere_does_not_end_the_fault_of_a_port_and_a_station_that_leaves_it_does():
+    settings = Settings(port_mac_limit=1)
+    world = World(BASE, f"station ls0 {A} p0 0", f"station ls0 {B} p1 0", settings=settings)
+    world.vtep.seen(*world.ids(LS0, P0), C)
+    world.vtep.aged(*world.ids(LS0, P1), B)
+    assert world.vtep.faults() == FULL
+    world.vtep.seen(*world.ids(LS0, P1), A)
     assert world.vtep.faults() == {}

@@ -36,16 +36,24 @@ class Reconciler:
     One reconciliation takes all that has changed since the last, so bursts are coalesced. Nothing is applied before the
     switch has been taken over: what is right there stays, with its counters and timers, and what is not goes last.
 
-    served says whether it has been; on_served is called when that changes.
+    served says whether it has been; on_served is called when that changes, on_reconciled after every reconciliation.
     """
 
-    def __init__(self, vtep: Vtep, switch: Switch, publish: Publish, on_served: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        vtep: Vtep,
+        switch: Switch,
+        publish: Publish,
+        on_served: Callable[[], None],
+        on_reconciled: Callable[[], None],
+    ) -> None:
         self.vtep = vtep
         self.switch = switch
         self.ready = False
         self.served = False
         self._publish = publish
         self._on_served = on_served
+        self._on_reconciled = on_reconciled
         self._installed: dict[Unit, Rendering] = {}
         self._epoch = 0
         self._wake = hub.Event()
@@ -66,6 +74,7 @@ class Reconciler:
                     self._wake.clear()
                     self._publish(self.vtep.news(), False)
                     self._reconcile()
+                    self._on_reconciled()
         except SwitchLost as error:
             LOG.warning("%s: switch lost%s", self.vtep.name, f": {error}" if str(error) else "")
             self.switch.close()

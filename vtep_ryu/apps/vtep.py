@@ -177,7 +177,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
                 self._publish(name, vtep.news(), False)
         if not self._settling:
             self._settle()
-        self._post_wishes(self._bridges)
+        self._post_wishes()
         for datapath_id in self._switches:
             self._serve(datapath_id)
         for reconciler in self._reconcilers.values():
@@ -194,13 +194,14 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._settling = False
         self._refresh()
 
-    def _post_wishes(self, bridges: Bridges) -> None:
+    def _post_wishes(self) -> None:
+        assert self._bridges is not None
         tunnels = {name: {p.tunnel_port_name(ip): ip for ip in vtep.tunnel_ips} for name, vtep in self._vteps.items()}
         if Serve(tunnels) != self._served:
             self._served = Serve(tunnels)
             self._openvswitch.post(self._served)
         faults = {uuid: fault for vtep in self._vteps.values() for uuid, fault in vtep.faults().items()}
-        wishes = PublishSwitches({name: bridges[name].ports for name in self._vteps}, faults)
+        wishes = PublishSwitches({name: self._bridges[name].ports for name in self._vteps}, faults)
         if wishes != self._posted:
             self._posted = wishes
             self._hwvtep.post(wishes)
@@ -230,7 +231,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
                 hub.spawn(fatal(_clean), bridge.name, switch)
         elif datapath_id not in self._reconcilers:
             publish = functools.partial(self._publish, bridge.name)
-            reconciler = Reconciler(self._vteps[bridge.name], switch, publish, self._on_served)
+            reconciler = Reconciler(self._vteps[bridge.name], switch, publish, self._on_served, self._post_wishes)
             self._reconcilers[datapath_id] = reconciler
             self._threads[datapath_id] = [hub.spawn(fatal(reconciler.run))]
             if self._statistics_interval:

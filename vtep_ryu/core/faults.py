@@ -13,6 +13,7 @@ LOG = logging.getLogger(__name__)
 INVALID_ACL_BINDING = "invalid_ACL_binding"
 INVALID_VLAN_MAP = "invalid_vlan_map"
 LR_SUPPORT_FAULT = "lr_support_fault"
+MAC_TABLE_EXHAUSTION = "mac_table_exhaustion"
 UNSPECIFIED_FAULT = "unspecified_fault"
 
 
@@ -22,6 +23,7 @@ class SwitchFaults:
     def __init__(self, physical_switch: str) -> None:
         self._physical_switch = physical_switch
         self._found: dict[Hashable, tuple[str, str]] = {}
+        self._full: set[str] = set()
 
     def keywords(self) -> frozenset[str]:
         """What switch_fault_status has to say."""
@@ -33,6 +35,18 @@ class SwitchFaults:
             self.clear(uuid)
         else:
             self.find(uuid, LR_SUPPORT_FAULT, f"Logical_Router {row.name}: logical routing is not supported")
+
+    def refuse(self, where: str, what: str, option: str) -> None:
+        """Take in that a port or a logical switch learns no more addresses, by its name or UUID."""
+        self._full.add(where)
+        text = f"{what} learned addresses: no more are learned (option {option})"
+        self.find(where, MAC_TABLE_EXHAUSTION, text)
+
+    def make_room(self, is_full: Callable[[str], bool]) -> None:
+        """Take in that addresses were learned or forgotten."""
+        for where in [each for each in self._full if not is_full(each)]:
+            self._full.remove(where)
+            self.clear(where)
 
     def find(self, what: Hashable, keyword: str, text: str) -> None:
         """Take in what is wrong with something, until it is cleared."""

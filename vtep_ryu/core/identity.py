@@ -70,6 +70,7 @@ class Identities:
         self._by_id: dict[int, str] = {}
         self._claims: dict[int, set[str]] = defaultdict(set)
         self._owners: dict[int, str] = {}
+        self._refused: set[str] = set()
         self._unkeyed = Numbers(p.UNKEYED)
 
     def of(self, logical_switch: str) -> Identity | None:
@@ -79,6 +80,10 @@ class Identities:
     def logical_switch(self, id: int) -> str | None:
         """The logical switch that goes by this id."""
         return self._by_id.get(id)
+
+    def any_refused(self) -> bool:
+        """Whether any logical switch that is bound here is refused its tunnel key."""
+        return bool(self._refused)
 
     def is_refused(self, logical_switch: str) -> bool:
         """Whether a logical switch has a tunnel key that it cannot go by: no VNI, or another's. 0 is none at all."""
@@ -134,6 +139,8 @@ class Identities:
         found = {switch: self._identify(switch) for switch in affected}
         changed = {switch for switch, identity in found.items() if identity != self._identities.get(switch)}
         self._replace({switch: found[switch] for switch in changed})
+        self._refused -= affected
+        self._refused.update(filter(self.is_refused, affected))
         return changed
 
     def _identify(self, logical_switch: str) -> Identity | None:

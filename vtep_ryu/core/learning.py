@@ -43,6 +43,11 @@ class Stations:
         """(logical switch, address, place) of the stations behind a port."""
         return tuple((switch, mac, self._places[switch][mac]) for switch, mac in self._on_port[port])
 
+    def is_full(self, where: str) -> bool:
+        """Whether a port or a logical switch has as many stations as its limit allows."""
+        on_port, in_switch = self._on_port.get(where, ()), self._places.get(where, ())
+        return len(on_port) >= self._port_limit or len(in_switch) >= self._switch_limit
+
     def seen(self, logical_switch: str, mac: str, place: Place) -> Outcome:
         """Take in that a station sent a frame from a place.
 

@@ -56,8 +56,7 @@ class Vtep:
         self._row: PhysicalSwitch | None = None
         self._news: set[tuple[str, str]] = set()
         self._names: dict[int, str] = {}
-        self._full: set[str] = set()
-        self._switch_faults = SwitchFaults(name)
+        self.switch_faults = SwitchFaults(name)
         self._port_faults = PortFaults(name, self.bindings, self._title)
         self._announced: dict[str, str] = {}
         self._titles: dict[str, str] = {}
@@ -94,8 +93,8 @@ class Vtep:
 
     def faults(self) -> dict[str, frozenset[str]]:
         """What the fault columns have to say: of the Physical_Switch row and of Physical_Port rows, by UUID."""
-        faults, found = self._port_faults.keywords(), self._switch_faults.keywords()
-        if any(map(self.identities.is_refused, self.bindings.logical_switches())):
+        faults, found = self._port_faults.keywords(), self.switch_faults.keywords()
+        if self.identities.any_refused():
             found |= {UNSPECIFIED_FAULT}
         if self._row is not None and found:
             faults[self._row.uuid] = found
@@ -121,7 +120,7 @@ class Vtep:
                 case PhysicalSwitchTouched() | PhysicalPortTouched() | LogicalSwitchTouched():
                     continue
                 case LogicalRouterTouched(uuid):
-                    self._switch_faults.look_at_router(uuid, self.database.logical_router(uuid))
+                    self.switch_faults.look_at_router(uuid, self.database.logical_router(uuid))
                     continue
             if self.bindings.is_bound(touch.logical_switch):
                 self._touch_unit(touch)
@@ -181,9 +180,11 @@ class Vtep:
             return
         outcome = self.stations.seen(logical_switch, mac, place)
         if outcome is Outcome.PORT_FULL:
-            self._warn_full(f"port {place.port} has {self.settings.port_mac_limit}", "port_mac_limit")
+            full = f"port {place.port} has {self.settings.port_mac_limit}"
+            self.switch_faults.refuse(place.port, full, "port_mac_limit")
         elif outcome is Outcome.SWITCH_FULL:
-            self._warn_full(f"{switch} has {self.settings.switch_mac_limit}", "switch_mac_limit")
+            full = f"{switch} has {self.settings.switch_mac_limit}"
+            self.switch_faults.refuse(logical_switch, full, "switch_mac_limit")
         if self.stations.place(logical_switch, mac) != before:
             LOG.info("%s: %s", self.name, sighting_in_words(outcome, mac, switch, before, place))
             self._touch_station(logical_switch, mac)
@@ -302,14 +303,8 @@ class Vtep:
     def _withdraw(self, logical_switch: str, mac: str, why: str) -> None:
         place = self.stations.forget(logical_switch, mac)
         LOG.info("%s: %s in %s at %s is gone: %s", self.name, mac, self._title(logical_switch), place, why)
-        self._full.clear()
         self._touch_station(logical_switch, mac)
         self.moves.thaw(logical_switch, mac, "it is gone")
-
-    def _warn_full(self, what: str, option: str) -> None:
-        if what not in self._full:
-            self._full.add(what)
-            LOG.warning("%s: %s learned addresses: no more are learned (option %s)", self.name, what, option)
 
     def _touch_unit(self, unit: FloodUnit | SourceUnit | RemoteUnit | MulticastUnit) -> None:
         self.dirty.add(unit)
@@ -338,6 +333,7 @@ class Vtep:
     def _touch_station(self, logical_switch: str, mac: str) -> None:
         self.dirty.add(StationUnit(logical_switch, mac))
         self._news.add((logical_switch, mac))
+        self.switch_faults.make_room(self.stations.is_full)
 
     def _touch_place(self, place: Place) -> None:
         self.dirty.add(BindingUnit(place))
