@@ -240,3 +240,34 @@ def test_the_logical_switch_that_forwards_keeps_its_vni_also_over_a_restart(
     forwards(to_low, to_high)
     node.vtep_ctl("unbind-ls", "br0", "high", "0")
     node.wait_until(lambda: support.switch_faults(node) == [], what="no fault")
+
+
+def test_a_tunnel_that_the_switch_refuses_is_a_fault_until_it_has_room_or_is_not_wanted(
+    node: Node, hosts: list[Host], peer: Peer
+) -> None:
+    warning = r"br0: the tunnels of ls0 from 10\.3\.0\.\d+ is refused by the switch: OFPFMFC_TABLE_FULL"
+    limit = support.table_flows(node, "classify").count("priority=") + 1
+    table = ("--id=@table", "create", "Flow_Table", f"flow_limit={limit}", "overflow_policy=refuse")
+    node.vsctl("--", *table, "--", "set", "Bridge", "br0", "flow_tables:0=@table")
+
+    def add(*ips: str) -> None:
+        node.vtep_ctl(*" -- ".join(f"add-mcast-remote ls0 unknown-dst {ip}" for ip in ips).split())
+
+    add("10.3.0.1", "10.3.0.2", "10.3.0.3")
+    node.wait_until(lambda: support.switch_faults(node) == ["tunnel_exhaustion"], what="the fault")
+    support.reach(hosts[0], hosts[1], peer)
+    restart_ovsdb(node)
+    node.wait_until(lambda: support.switch_faults(node) == ["tunnel_exhaustion"], what="the fault again")
+    assert len(warnings(node, warning)) == 2
+    for ip in ("10.3.0.1", "10.3.0.2", "10.3.0.3"):
+        node.vtep_ctl("del-mcast-remote", "ls0", "unknown-dst", ip)
+    node.wait_until(lambda: support.switch_faults(node) == [], what="no fault")
+
+    add("10.3.0.4", "10.3.0.5")
+    node.wait_until(lambda: support.switch_faults(node) == ["tunnel_exhaustion"], what="the fault")
+    node.vsctl("clear", "Bridge", "br0", "flow_tables")
+    node.wait_until(lambda: support.switch_faults(node) == [], what="no fault")
+    flows = support.table_flows(node, "classify")
+    assert "tun_src=10.3.0.4" in flows
+    assert "tun_src=10.3.0.5" in flows
+    assert len(warnings(node, warning)) == 3

@@ -16,6 +16,7 @@ from tests.system.support import (
     reconciliations,
     set_up,
     sources,
+    switch_faults,
     table_flows,
     teach,
 )
@@ -159,9 +160,11 @@ def test_what_the_switch_refuses_is_named_with_the_reason_and_all_else_is_applie
         assert "unexpected error" not in node.app.log()
         node.vtep_ctl("bind-ls", "br0", "p2", "0", "ls0")
         node.wait_until(lambda: f"in_port={node.ofport('p2')}," in table_flows(node, "classify"), what="a binding")
+        assert switch_faults(node) == ["mac_table_exhaustion"]
     finally:
         node.vsctl("clear", "Bridge", "br0", "flow_tables")
+    node.wait_until(lambda: remotes(node) == set(macs), what="all of them, now that there is room")
+    node.wait_until(lambda: switch_faults(node) == [], what="no fault")
+    assert len(refused()) == len(macs) - room
     delete_remotes(node, macs)
     node.wait_until(lambda: not remotes(node), what="all of them to go")
-    insert_remotes(node, macs)
-    node.wait_until(lambda: remotes(node) == set(macs), what="all of them, now that there is room")

@@ -6,7 +6,9 @@ import pytest
 
 from tests.unit.example import BASE, LS0, P0, P1, REMOTE, A, B, C
 from tests.unit.world import EMPTY, World
+from vtep_ryu.core.faults import refused
 from vtep_ryu.core.model import Bridge, Settings
+from vtep_ryu.core.units import FloodUnit, MulticastUnit, RemoteUnit, SourceUnit, StationUnit
 from vtep_ryu.core.vtep import Vtep
 
 
@@ -157,3 +159,17 @@ def test_room_elsewhere_does_not_end_the_fault_of_a_port_and_a_station_that_leav
     assert world.vtep.faults() == FULL
     world.vtep.seen(*world.ids(LS0, P1), A)
     assert world.vtep.faults() == {}
+
+
+@pytest.mark.parametrize(
+    ("unit", "keyword"),
+    [
+        (RemoteUnit(LS0, A), "mac_table_exhaustion"),
+        (StationUnit(LS0, A), "mac_table_exhaustion"),
+        (MulticastUnit(LS0, "01:00:5e:00:00:01"), "mac_table_exhaustion"),
+        (SourceUnit(LS0, "10.2.2.2"), "tunnel_exhaustion"),
+        (FloodUnit(LS0), "unspecified_fault"),
+    ],
+)
+def test_what_the_switch_refuses_has_the_keyword_for_its_kind(unit, keyword):
+    assert refused(unit) == keyword

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from ryu.lib import hub
 
+from vtep_ryu.core import faults
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import NOTHING, Rendering
 from vtep_ryu.core.model import Port
@@ -22,6 +23,9 @@ LOG = logging.getLogger(__name__)
 
 UNITS_PER_SLICE = 200
 """Units rendered before other green threads get their turn."""
+
+RETRY_SECONDS = 5.0
+"""How long what the switch refused waits to be tried again."""
 
 Publish = Callable[[dict[tuple[str, str], str | None], bool], None]
 """Takes local addresses with their locators, and whether these are all there are."""
@@ -55,6 +59,9 @@ class Reconciler:
         self._on_served = on_served
         self._on_reconciled = on_reconciled
         self._installed: dict[Unit, Rendering] = {}
+        self._refused: dict[Unit, None] = {}
+        self._retries = 1
+        self._retry_at = 0.0
         self._epoch = 0
         self._wake = hub.Event()
         self._early_ports: list[tuple[Port, bool]] | None = []
@@ -70,11 +77,13 @@ class Reconciler:
                 self._take_over()
                 self._set_served(True)
                 while True:
-                    self._wake.wait()
-                    self._wake.clear()
+                    again = self._await_change()
+                    self.vtep.dirty.update(again)
                     self._publish(self.vtep.news(), False)
                     self._reconcile()
                     self._on_reconciled()
+                    if again:
+                        self._tried_again(again)
         except SwitchLost as error:
             LOG.warning("%s: switch lost%s", self.vtep.name, f": {error}" if str(error) else "")
             self.switch.close()
@@ -82,6 +91,21 @@ class Reconciler:
             LOG.error("%s: the switch cannot be used: %s", self.vtep.name, error)
         finally:
             self._set_served(False)
+            for unit in self._refused:
+                self.vtep.switch_faults.clear(unit)
+
+    def _await_change(self) -> list[Unit]:
+        """Wait until there is something to do; return what is to be tried again of what the switch refused."""
+        self._wake.wait(max(0.0, self._retry_at - time.monotonic()) if self._refused else None)
+        self._wake.clear()
+        due = self._refused and time.monotonic() >= self._retry_at
+        return list(self._refused)[: self._retries] if due else []
+
+    def _tried_again(self, units: list[Unit]) -> None:
+        """Try more at once as long as there is room, else one after a while: every refusal costs bundles."""
+        has_room = self._refused.keys().isdisjoint(units)
+        self._retries = 2 * self._retries if has_room else 1
+        self._retry_at = time.monotonic() + (0 if has_room else RETRY_SECONDS)
 
     def report(self, interval: float, report: Report) -> None:
         """Report the bindings' statistics every interval seconds where they changed, until the connection is lost."""
@@ -154,8 +178,7 @@ class Reconciler:
         for step in steps if LOG.isEnabledFor(logging.DEBUG) else ():
             LOG.debug("%s: %s", self.vtep.name, step.change)
         refused = self.switch.apply(steps, self._epoch)
-        for unit, why in refused.items():
-            LOG.warning("%s: %s is refused by the switch: %s", self.vtep.name, self.vtep.describe(unit), why)
+        self._note_refused(wanted, refused)
         gone = {unit: Rendering.joined([wanted[unit], self._installed.get(unit, NOTHING)]) for unit in refused}
         self.switch.apply(plan(dict.fromkeys(refused, NOTHING), gone), self._epoch)
         for unit, rendering in wanted.items():
@@ -165,6 +188,19 @@ class Reconciler:
                 self._installed.pop(unit, None)
         if wanted:
             LOG.debug("%s: reconciled: %d units rendered, %d changes", self.vtep.name, len(wanted), len(steps))
+
+    def _note_refused(self, wanted: Iterable[Unit], refused: Mapping[Unit, str]) -> None:
+        """Keep what was refused as faults, and, the oldest first, for another try."""
+        if refused and not self._refused:
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+        for unit in self._refused.keys() & wanted:
+            del self._refused[unit]
+            if unit not in refused:
+                self.vtep.switch_faults.clear(unit)
+        for unit, why in refused.items():
+            self._refused[unit] = None
+            text = f"{self.vtep.describe(unit)} is refused by the switch: {why}"
+            self.vtep.switch_faults.find(unit, faults.refused(unit), text)
 
     def _render(self) -> dict[Unit, Rendering]:
         wanted: dict[Unit, Rendering] = {}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 
 from vtep_ryu.core.bindings import Bindings
 from vtep_ryu.core.model import LogicalRouter, PhysicalPort
+from vtep_ryu.core.units import MulticastUnit, RemoteUnit, SourceUnit, StationUnit, Unit
 
 LOG = logging.getLogger(__name__)
 
@@ -14,7 +15,19 @@ INVALID_ACL_BINDING = "invalid_ACL_binding"
 INVALID_VLAN_MAP = "invalid_vlan_map"
 LR_SUPPORT_FAULT = "lr_support_fault"
 MAC_TABLE_EXHAUSTION = "mac_table_exhaustion"
+TUNNEL_EXHAUSTION = "tunnel_exhaustion"
 UNSPECIFIED_FAULT = "unspecified_fault"
+
+
+def refused(unit: Unit) -> str:
+    """The keyword for a unit that the switch refuses."""
+    match unit:
+        case StationUnit() | RemoteUnit() | MulticastUnit():
+            return MAC_TABLE_EXHAUSTION
+        case SourceUnit():
+            return TUNNEL_EXHAUSTION
+        case _:
+            return UNSPECIFIED_FAULT
 
 
 class SwitchFaults:
