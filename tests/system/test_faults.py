@@ -271,3 +271,17 @@ def test_a_tunnel_that_the_switch_refuses_is_a_fault_until_it_has_room_or_is_not
     assert "tun_src=10.3.0.4" in flows
     assert "tun_src=10.3.0.5" in flows
     assert len(warnings(node, warning)) == 3
+
+
+def test_a_tunnel_port_that_cannot_be_made_is_a_fault_until_it_can(lab: Lab) -> None:
+    node = lab.node("blocked", "10.2.2.7/24")
+    options = ("options:remote_ip=flow", "options:key=flow", f"options:local_ip={node.underlay_ip}")
+    node.vsctl("add-port", "br0", "first", "--", "set", "Interface", "first", "type=vxlan", *options)
+    support.set_up(node)
+    node.wait_until(lambda: support.switch_faults(node) == ["tunnel_exhaustion"], what="the fault")
+    assert len(warnings(node, r"^br0: tunnel port vtep-0a020207: could not add network device")) == 1
+    node.vsctl("del-port", "br0", "first")
+    node.vsctl("set", "Bridge", "br0", "external_ids:again=1")  # ovs-vswitchd tries again when something changes.
+    node.wait_until(lambda: support.switch_faults(node) == [], what="no fault")
+    assert len(warnings(node, r"tunnel port vtep-0a020207: ")) == 1
+    node.app.kill()

@@ -173,3 +173,11 @@ def test_room_elsewhere_does_not_end_the_fault_of_a_port_and_a_station_that_leav
 )
 def test_what_the_switch_refuses_has_the_keyword_for_its_kind(unit, keyword):
     assert refused(unit) == keyword
+
+
+def test_a_tunnel_port_that_cannot_be_made_is_a_fault_until_it_can():
+    world = World(BASE)
+    world.vtep.set_bridge(Bridge("br0", 1, frozenset({"p0", "p1"}), {}, {"vtep-0a020201": "File exists"}))
+    assert world.vtep.faults() == {"physical_switch-br0": frozenset({"tunnel_exhaustion"})}
+    world.vtep.set_bridge(Bridge("br0", 1, frozenset({"p0", "p1"}), {}))
+    assert world.vtep.faults() == {}

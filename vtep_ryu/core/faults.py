@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from vtep_ryu.core.bindings import Bindings
 from vtep_ryu.core.model import LogicalRouter, PhysicalPort
@@ -37,6 +37,7 @@ class SwitchFaults:
         self._physical_switch = physical_switch
         self._found: dict[Hashable, tuple[str, str]] = {}
         self._full: set[str] = set()
+        self._tunnels: Mapping[str, str] = {}
 
     def keywords(self) -> frozenset[str]:
         """What switch_fault_status has to say."""
@@ -48,6 +49,14 @@ class SwitchFaults:
             self.clear(uuid)
         else:
             self.find(uuid, LR_SUPPORT_FAULT, f"Logical_Router {row.name}: logical routing is not supported")
+
+    def look_at_tunnels(self, errors: Mapping[str, str]) -> None:
+        """Take in which tunnel ports could not be made, with the reasons."""
+        for name in self._tunnels.keys() - errors.keys():
+            self.clear(name)
+        for name, why in errors.items():
+            self.find(name, TUNNEL_EXHAUSTION, f"tunnel port {name}: {why}")
+        self._tunnels = errors
 
     def refuse(self, where: str, what: str, option: str) -> None:
         """Take in that a port or a logical switch learns no more addresses, by its name or UUID."""

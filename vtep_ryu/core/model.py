@@ -6,7 +6,7 @@ Names are those of vtep(5). uuid is the row's UUID in text form; a reference is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 ReplicationMode: TypeAlias = Literal["service_node", "source_node"]
@@ -101,13 +101,15 @@ class Bridge:
     """A bridge as the Open_vSwitch database has it.
 
     ports are the names of its Port rows, the local port and our own tunnel ports excepted. unbindable are the names of
-    ports and interfaces that bindings cannot be to, each with the reason.
+    ports and interfaces that bindings cannot be to, each with the reason, tunnel_errors those of our tunnel ports that
+    ovs-vswitchd could not make.
     """
 
     name: str
     datapath_id: int | None
     ports: frozenset[str]
     unbindable: Mapping[str, str]
+    tunnel_errors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

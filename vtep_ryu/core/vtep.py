@@ -140,6 +140,7 @@ class Vtep:
 
     def set_bridge(self, bridge: Bridge) -> None:
         """Take in the bridge as Open_vSwitch has it: which ports it has, and which of them cannot be bound."""
+        self.switch_faults.look_at_tunnels(bridge.tunnel_errors)
         self._follow_ports(self.bindings.set_bridge(bridge))
         self._identify()
 

@@ -70,7 +70,6 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
 
     def follow(self, changed: Mapping[str, set[UUID]], complete: bool) -> None:
         self._dirty = True
-        self._report_errors()
         bridges = {row.name: _bridge(row) for row in self.rows("Bridge").values()}
         if complete or bridges != self._bridges:
             self._bridges = bridges
@@ -145,12 +144,6 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
             return False
         return _assign(port.interfaces[0], "options", _tunnel_options(ip))
 
-    def _report_errors(self) -> None:
-        for row in self.rows("Interface").values():
-            if MARK in row.external_ids:
-                error = row.error[0] if row.error else ""
-                self._report(row.name, error and f"tunnel port {row.name}: {error}")
-
     def _report(self, name: str, error: str) -> None:
         """Log what is wrong with a tunnel port, once for as long as it is."""
         if error and self._errors.get(name) != error:
@@ -164,7 +157,9 @@ def _bridge(row: Any) -> Bridge:
     unbindable = {row.name: "it is the bridge's own port"}
     for port in ports:
         unbindable.update(_unbindable(port))
-    return Bridge(row.name, datapath_id, frozenset(port.name for port in ports), unbindable)
+    tunnels = (each for port in row.ports if MARK in port.external_ids for each in port.interfaces)
+    errors = {interface.name: interface.error[0] for interface in tunnels if interface.error}
+    return Bridge(row.name, datapath_id, frozenset(port.name for port in ports), unbindable, errors)
 
 
 def _unbindable(port: Any) -> Iterator[tuple[str, str]]:
