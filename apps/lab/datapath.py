@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +16,7 @@ UNDERLAY_PORT = "eth1"
 _CHECK = Path(__file__).parents[2] / "etc" / "check-datapath.sh"
 
 
-class Datapath:
+class Datapath(ABC):
     """Where the frames of a machine are forwarded."""
 
     type: ClassVar[str]
@@ -27,13 +28,13 @@ class Datapath:
     story: ClassVar[tuple[str, str]]
     """What the demo says of it, and of the interface."""
 
+    @abstractmethod
     def attach(self, node: "Node", underlay: Underlay, mac: str) -> None:
         """Plug a machine into the underlay, so that `interface` is there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learn(self, node: "Node", address: str, mac: str) -> None:
         """Tell a machine the MAC address of another on the underlay."""
-        raise NotImplementedError
 
 
 class Userspace(Datapath):

@@ -140,12 +140,12 @@ FULL = {"physical_switch-br0": frozenset({"mac_table_exhaustion"})}
 def test_a_station_that_a_limit_refuses_is_a_fault_until_there_is_room(settings):
     world = World(BASE, f"station ls0 {A} p0 0", f"station ls0 {B} p0 0", settings=settings)
     assert world.vtep.faults() == {}, "two are within the limit"
-    world.vtep.seen(*world.ids(LS0, P0), C)
+    world.vtep.seen(*world.ids(LS0, P0), C, now=0)
     assert world.vtep.faults() == FULL
     world.vtep.aged(*world.ids(LS0, P0), A)
     assert world.vtep.faults() == {}
-    world.vtep.seen(*world.ids(LS0, P0), C)
-    world.vtep.seen(*world.ids(LS0, P0), A)
+    world.vtep.seen(*world.ids(LS0, P0), C, now=0)
+    world.vtep.seen(*world.ids(LS0, P0), A, now=0)
     assert world.vtep.faults() == FULL
     world.become(EMPTY)
     assert "physical_switch-br0" not in world.vtep.faults()
@@ -154,10 +154,10 @@ def test_a_station_that_a_limit_refuses_is_a_fault_until_there_is_room(settings)
 def test_room_elsewhere_does_not_end_the_fault_of_a_port_and_a_station_that_leaves_it_does():
     settings = Settings(port_mac_limit=1)
     world = World(BASE, f"station ls0 {A} p0 0", f"station ls0 {B} p1 0", settings=settings)
-    world.vtep.seen(*world.ids(LS0, P0), C)
+    world.vtep.seen(*world.ids(LS0, P0), C, now=0)
     world.vtep.aged(*world.ids(LS0, P1), B)
     assert world.vtep.faults() == FULL
-    world.vtep.seen(*world.ids(LS0, P1), A)
+    world.vtep.seen(*world.ids(LS0, P1), A, now=0)
     assert world.vtep.faults() == {}
 
 

@@ -85,7 +85,7 @@ class History:
         self.vtep.settle()
 
     def seen(self, switch: str, port: str, vlan: int, mac: str) -> None:
-        self.vtep.seen(*self._ids(switch, port, vlan), mac)
+        self.vtep.seen(*self._ids(switch, port, vlan), mac, now=0)
 
     def aged(self, switch: str, port: str, vlan: int, mac: str) -> None:
         """Let a station's learn entry time out, if the switch has it."""

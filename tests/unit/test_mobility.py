@@ -65,7 +65,7 @@ def frozen_world(*blocks):
     """A at p0, where it is frozen, since it was at p1 and back."""
     world = World(BASE, REMOTE, LEARNED, *blocks, settings=SETTINGS)
     for place in (P1, P0, P1):
-        world.vtep.seen(*world.ids(LS0, place), A)
+        world.vtep.seen(*world.ids(LS0, place), A, now=0)
     return world
 
 
@@ -79,7 +79,7 @@ def test_an_address_that_moves_too_often_stays_where_it_is_and_its_frames_from_e
         """
     )
     world.vtep.dirty.clear()
-    world.vtep.seen(*world.ids(LS0, P1), A)
+    world.vtep.seen(*world.ids(LS0, P1), A, now=0)
     assert world.vtep.stations.place(LS0, A) == P0
     assert world.vtep.dirty == set()
 
@@ -89,7 +89,7 @@ def test_an_address_that_was_quiet_elsewhere_moves_again():
     switch_id, _ = world.ids(LS0, P0)
     assert world.vtep.aged(switch_id, 0, A) == FrozenUnit(LS0, A)
     assert world.flows() == World(BASE, REMOTE, LEARNED).flows()
-    world.vtep.seen(*world.ids(LS0, P1), A)
+    world.vtep.seen(*world.ids(LS0, P1), A, now=0)
     assert world.vtep.stations.place(LS0, A) == P1
 
 
@@ -120,7 +120,7 @@ def test_an_address_that_is_not_there_any_more_is_frozen_no_more(end):
     world = frozen_world()
     end(world)
     assert not world.vtep.moves.is_frozen(LS0, A)
-    world.vtep.seen(*world.ids(LS0, P1), A)
+    world.vtep.seen(*world.ids(LS0, P1), A, now=0)
     assert world.vtep.stations.place(LS0, A) == P1
 
 
@@ -131,7 +131,7 @@ def contested():
     for _ in range(3):
         follow(world, BASE, REMOTE)
         follow(world, BASE, REMOTE, ELSEWHERE)
-        world.vtep.seen(*world.ids(LS0, P0), A)
+        world.vtep.seen(*world.ids(LS0, P0), A, now=0)
     return world
 
 
@@ -143,7 +143,7 @@ def test_an_address_that_two_vteps_claim_too_often_stays_with_the_other(conteste
 @pytest.mark.parametrize("after", [[BASE, REMOTE], [BASE, REMOTE, f"ucast_remote ls0 {A} 10.2.2.1"]])
 def test_an_address_whose_other_vtep_has_it_no_more_moves_here(contested, after):
     follow(contested, *after)
-    contested.vtep.seen(*contested.ids(LS0, P0), A)
+    contested.vtep.seen(*contested.ids(LS0, P0), A, now=0)
     assert contested.vtep.stations.place(LS0, A) == P0
 
 
@@ -154,5 +154,5 @@ def test_nothing_is_frozen_in_a_logical_switch_that_is_bound_no_more(contested):
 
 def test_freezing_one_address_leaves_others_alone():
     world = frozen_world()
-    world.vtep.seen(*world.ids(LS0, P0), B)
+    world.vtep.seen(*world.ids(LS0, P0), B, now=0)
     assert world.vtep.stations.place(LS0, B) == P0

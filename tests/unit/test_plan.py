@@ -158,7 +158,7 @@ def test_a_station_that_is_heard_again_before_the_switch_was_brought_up_to_date_
     world, follows = follower(BASE, REMOTE, LEARNED)
     expired = learn_entry(follows, A)
     follows.expire(expired)
-    world.vtep.seen(*world.ids(LS0, P0), A)
+    world.vtep.seen(*world.ids(LS0, P0), A, now=0)
     follows.reconcile()
     assert follows.changes() == f"+ {expired}"
     follows.check()

@@ -102,14 +102,14 @@ def test_without_its_physical_switch_row_a_vtep_publishes_nothing(world):
 
 
 def test_a_frame_teaches_where_its_sender_is_and_that_it_moved(world):
-    world.vtep.seen(*world.ids(LS0, P1), A)
+    world.vtep.seen(*world.ids(LS0, P1), A, now=0)
     assert world.vtep.stations.place(LS0, A) == P1
     assert world.vtep.dirty == {StationUnit(LS0, A)}
     assert world.vtep.news() == {(LS0, A): "10.2.2.1"}
 
 
 def test_a_frame_of_a_known_station_changes_nothing(world):
-    world.vtep.seen(*world.ids(LS0, P0), A)
+    world.vtep.seen(*world.ids(LS0, P0), A, now=0)
     assert (world.vtep.dirty, world.vtep.news()) == (set(), {})
 
 
@@ -118,7 +118,7 @@ def test_a_frame_of_a_known_station_changes_nothing(world):
     [(5000, 1, 10), (5000, 2, 10), (5000, 7, 0), (5000, 9, 0), (6000, 1, 0), (0, 0, 0), (5000, 0, 0)],
 )
 def test_a_packet_in_that_belongs_to_no_binding_of_today_teaches_nothing(world, switch_id, port, vlan):
-    world.vtep.seen(switch_id, p.binding_id(port, vlan), C)
+    world.vtep.seen(switch_id, p.binding_id(port, vlan), C, now=0)
     assert world.vtep.aged(switch_id, p.binding_id(port, vlan), A) is None
     assert (world.vtep.dirty, world.vtep.news()) == (set(), {})
 
@@ -127,7 +127,7 @@ def test_a_row_for_a_port_without_a_name_does_not_catch_the_packet_ins_of_unknow
     row = world.database.physical_port("physical_port-p0")
     nameless = state(BASE, REMOTE, LEARNED).rows | {row.uuid: type(row)(row.uuid, "", row.vlan_bindings)}
     world.vtep.touch(world.database.apply(difference(world.now, type(world.now)(nameless, {}, {}))))
-    world.vtep.seen(5000, p.binding_id(77, 0), C)
+    world.vtep.seen(5000, p.binding_id(77, 0), C, now=0)
     world.vtep.restore([(5000, p.binding_id(77, 0), C, 0)], kept=True)
     assert world.vtep.stations.place(LS0, C) is None
 
@@ -135,7 +135,7 @@ def test_a_row_for_a_port_without_a_name_does_not_catch_the_packet_ins_of_unknow
 def test_a_frame_from_a_port_that_is_down_by_now_teaches_nothing(world):
     world.vtep.set_ports({**world.vtep.ports, "p0": Port("p0", 1, up=False)})
     world.vtep.news()
-    world.vtep.seen(*world.ids(LS0, P0), C)
+    world.vtep.seen(*world.ids(LS0, P0), C, now=0)
     assert world.vtep.news() == {}
 
 
@@ -170,7 +170,7 @@ def test_a_port_that_comes_up_again_has_to_hear_its_stations_first(world):
     world.vtep.set_ports({**up, "p0": Port("p0", 1, False)})
     world.vtep.set_ports(up)
     assert world.stations() == {(LS0, B): P1}
-    world.vtep.seen(*world.ids(LS0, P0), A)
+    world.vtep.seen(*world.ids(LS0, P0), A, now=0)
     assert world.vtep.stations.place(LS0, A) == P0
 
 
@@ -186,7 +186,7 @@ def test_a_remote_row_that_the_nvc_writes_makes_a_station_remote_until_it_is_hea
     assert world.vtep.stations.place(LS0, A) is None
     assert world.vtep.stations.place(LS1, A) == P0_TAGGED
     assert world.vtep.news() == {(LS0, A): None}
-    world.vtep.seen(*world.ids(LS0, P0), A)
+    world.vtep.seen(*world.ids(LS0, P0), A, now=0)
     assert world.vtep.news() == {(LS0, A): "10.2.2.1"}
 
 
@@ -205,16 +205,16 @@ def test_a_remote_row_that_goes_leaves_a_station_alone():
 @pytest.mark.parametrize("settings", [Settings(port_mac_limit=2), Settings(switch_mac_limit=2)])
 def test_above_a_limit_nothing_is_learned_rendered_or_published(settings):
     world = settled(stations(f"ls0 {A} p0 0", f"ls0 {B} p0 0"), settings=settings)
-    world.vtep.seen(*world.ids(LS0, P0), C)
+    world.vtep.seen(*world.ids(LS0, P0), C, now=0)
     assert (world.vtep.dirty, world.vtep.news()) == (set(), {})
     world.vtep.aged(*world.ids(LS0, P0), A)
-    world.vtep.seen(*world.ids(LS0, P0), C)
+    world.vtep.seen(*world.ids(LS0, P0), C, now=0)
     assert world.vtep.news() == {(LS0, A): None, (LS0, C): "10.2.2.1"}
 
 
 def test_a_station_that_moves_to_a_port_at_its_limit_is_published_at_its_old_place_no_more():
     world = settled(stations(f"ls0 {A} p0 0", f"ls0 {B} p1 0"), settings=Settings(port_mac_limit=1))
-    world.vtep.seen(*world.ids(LS0, P1), A)
+    world.vtep.seen(*world.ids(LS0, P1), A, now=0)
     assert world.vtep.news() == {(LS0, A): None}
     assert world.vtep.dirty == {StationUnit(LS0, A)}
     assert world.stations() == {(LS0, B): P1}
@@ -226,15 +226,15 @@ def pinned(*blocks):
 
 def test_an_address_that_is_pinned_elsewhere_is_not_learned_here_until_its_row_goes():
     world = pinned(f"ucast_remote ls0 {A} 10.2.2.2")
-    world.vtep.seen(*world.ids(LS0, P0), A)
-    world.vtep.seen(*world.ids(LS1, P0_TAGGED), A)
+    world.vtep.seen(*world.ids(LS0, P0), A, now=0)
+    world.vtep.seen(*world.ids(LS1, P0_TAGGED), A, now=0)
     assert world.stations() == {(LS1, A): P0_TAGGED}
     world.become(BASE, stations(f"ls1 {A} p0 10", f"ls0 {A} p0 0"))
 
 
 def test_an_address_that_is_pinned_to_this_vtep_is_learned():
     world = pinned(f"ucast_remote ls0 {A} 10.2.2.1")
-    world.vtep.seen(*world.ids(LS0, P0), A)
+    world.vtep.seen(*world.ids(LS0, P0), A, now=0)
     assert world.stations() == {(LS0, A): P0}
 
 

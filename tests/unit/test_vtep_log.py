@@ -223,10 +223,10 @@ def test_ports_that_come_go_and_change_are_named_with_what_was_learned_there(wor
 
 
 def test_stations_that_are_learned_move_age_and_turn_remote_are_named(world, log):
-    world.vtep.seen(*world.ids(LS0, P0), C)
-    world.vtep.seen(*world.ids(LS0, P0), C)
+    world.vtep.seen(*world.ids(LS0, P0), C, now=0)
+    world.vtep.seen(*world.ids(LS0, P0), C, now=0)
     assert log() == ["br0: 02:00:00:00:00:0c learned in ls0 at p0 untagged"]
-    world.vtep.seen(*world.ids(LS0, P1), C)
+    world.vtep.seen(*world.ids(LS0, P1), C, now=0)
     assert log() == ["br0: 02:00:00:00:00:0c moved in ls0 from p0 untagged to p1 untagged"]
     world.vtep.aged(*world.ids(LS0, P1), C)
     assert log() == ["br0: 02:00:00:00:00:0c in ls0 at p1 untagged is gone: silent for 300 s"]
@@ -245,7 +245,7 @@ def test_a_logical_switch_that_is_bound_again_says_its_vni_again(world, log):
 
 
 def test_a_stale_packet_in_is_no_news(world, log):
-    world.vtep.seen(4999, p.binding_id(1, 0), C)
+    world.vtep.seen(4999, p.binding_id(1, 0), C, now=0)
     assert log() == []
 
 
@@ -260,12 +260,12 @@ def test_a_limit_is_one_warning_until_there_is_room_again(log, settings, line):
     world = World(BASE, f"station ls0 {A} p0 0", f"station ls0 {B} p0 0", settings=settings)
     log()
     for mac in (C, C, "02:00:00:00:00:0d"):
-        world.vtep.seen(*world.ids(LS0, P0), mac)
+        world.vtep.seen(*world.ids(LS0, P0), mac, now=0)
     assert log() == [f"WARNING br0: {line}"]
     world.vtep.aged(*world.ids(LS0, P0), A)
-    world.vtep.seen(*world.ids(LS0, P0), A)
+    world.vtep.seen(*world.ids(LS0, P0), A, now=0)
     log()
-    world.vtep.seen(*world.ids(LS0, P0), C)
+    world.vtep.seen(*world.ids(LS0, P0), C, now=0)
     assert log() == [f"WARNING br0: {line}"]
 
 

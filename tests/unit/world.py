@@ -178,7 +178,7 @@ class World:
         for switch, mac in stations.keys() - after.stations.keys():
             self.vtep.aged(*self.ids(switch, stations[switch, mac]), mac)
         for (switch, mac), place in after.stations.items():
-            self.vtep.seen(*self.ids(switch, place), mac)
+            self.vtep.seen(*self.ids(switch, place), mac, now=0)
         assert self.stations() == after.stations, "the stations of this state cannot be learned"
 
     def stations(self) -> dict[tuple[str, str], Place]:

@@ -168,7 +168,7 @@ class Vtep:
                 for place in self.bindings.on_port(name):
                     self._touch_place(place)
 
-    def seen(self, switch_id: int, binding: int, mac: str, now: float = 0) -> None:
+    def seen(self, switch_id: int, binding: int, mac: str, now: float) -> None:
         """Take in that a frame came from this address at this time, as the switch's packet-in names it."""
         logical_switch, place = self._locate(switch_id, binding)
         if logical_switch is None or place is None or not self.ports[place.port].up:
