@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import Flow, Group, Rendering, ToGroup
 from vtep_ryu.core.plan import PutFlow, PutGroup, RemoveFlow, RemoveGroup, Step, plan
-from vtep_ryu.core.render import every_unit, render
+from vtep_ryu.core.render import render
 from vtep_ryu.core.units import Unit
 from vtep_ryu.core.vtep import Vtep
 
@@ -70,7 +70,7 @@ class Follower:
         """Begin with a switch that has nothing."""
         self.switch, self.installed, self.published = SimulatedSwitch(), {}, {}
         self.publish(self.vtep.all_news())
-        self.vtep.dirty = every_unit(self.vtep)
+        self.vtep.dirty = self.vtep.inventory.every()
         self.reconcile()
 
     def reconcile(self) -> None:
@@ -114,7 +114,7 @@ class Follower:
 
     def check(self) -> None:
         """Compare the switch, and the bookkeeping, with what the whole of the Vtep's state renders to."""
-        whole = {unit: rendering for unit in every_unit(self.vtep) if (rendering := render(self.vtep, unit))}
+        whole = {unit: rendering for unit in self.vtep.inventory.every() if (rendering := render(self.vtep, unit))}
         entries = [entry for rendering in whole.values() for entry in (*rendering.flows, *rendering.groups)]
         keys = [entry.key if isinstance(entry, Flow) else entry.id for entry in entries]
         assert len(keys) == len(set(keys)), "two units want the same entry"

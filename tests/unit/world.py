@@ -38,7 +38,7 @@ from vtep_ryu.core.model import (
     UcastRemote,
     Update,
 )
-from vtep_ryu.core.render import every_unit, render
+from vtep_ryu.core.render import render
 from vtep_ryu.core.units import AlwaysUnit
 from vtep_ryu.core.vtep import Vtep
 
@@ -204,7 +204,7 @@ class World:
 
 def rendering(vtep: Vtep) -> Rendering:
     """All that the VTEP wants on its switch."""
-    return Rendering.joined(render(vtep, unit) for unit in every_unit(vtep))
+    return Rendering.joined(render(vtep, unit) for unit in vtep.inventory.every())
 
 
 def flows(vtep: Vtep) -> str:
@@ -214,7 +214,7 @@ def flows(vtep: Vtep) -> str:
     "vlan=none", a group as "local 5000" (kind, logical switch). Ids that follow from a hash stand as names: "<ls0>" for
     a logical switch without a VNI, "numbered 1" for the first numbered group in the text.
     """
-    wanted = Rendering.joined(render(vtep, unit) for unit in every_unit(vtep) - {AlwaysUnit()})
+    wanted = Rendering.joined(render(vtep, unit) for unit in vtep.inventory.every() - {AlwaysUnit()})
     numbers: dict[str, int] = {}
 
     def numbered(line: str) -> str:

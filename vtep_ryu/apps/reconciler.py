@@ -13,7 +13,7 @@ from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import NOTHING, Rendering
 from vtep_ryu.core.model import Port
 from vtep_ryu.core.plan import plan
-from vtep_ryu.core.render import every_unit, render
+from vtep_ryu.core.render import render
 from vtep_ryu.core.statistics import BindingStats, count
 from vtep_ryu.core.units import AlwaysUnit, Unit
 from vtep_ryu.core.vtep import Vtep
@@ -161,7 +161,7 @@ class Reconciler:
         # The epoch shows in the learn table before anything else has it: if we end half-way, the next one is a new one.
         vtep.dirty = {AlwaysUnit()}
         self._reconcile()
-        vtep.dirty = every_unit(vtep)
+        vtep.dirty = vtep.inventory.every()
         self._reconcile()
         switch.forget_other_epochs(self._epoch)
         there = {group.id for rendering in self._installed.values() for group in rendering.groups}

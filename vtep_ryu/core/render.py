@@ -44,20 +44,6 @@ def render(vtep: Vtep, unit: Unit) -> Rendering:
             return _multicast(vtep, logical_switch, mac)
 
 
-def every_unit(vtep: Vtep) -> set[Unit]:
-    """All the units that a VTEP can have in its present state, whatever led to it."""
-    units: set[Unit] = {AlwaysUnit()}
-    for switch in vtep.bindings.logical_switches():
-        units |= {FloodUnit(switch), SourceUnit(switch, None)}
-        units |= {BindingUnit(place) for place in vtep.bindings.places(switch)}
-        units |= {StationUnit(switch, mac) for mac in vtep.stations.of_switch(switch)}
-        units |= {FrozenUnit(switch, mac) for mac in vtep.moves.of_switch(switch)}
-        units |= {SourceUnit(switch, ip) for ip in vtep.database.sources(switch)}
-        units |= {RemoteUnit(switch, mac) for mac in vtep.database.remotes(switch)}
-        units |= {MulticastUnit(switch, mac) for mac in vtep.database.multicasts(switch)}
-    return units
-
-
 def _binding(vtep: Vtep, place: Place) -> Rendering:
     switch, port = vtep.bindings.logical_switch(place), vtep.ports.get(place.port)
     identity = vtep.identities.of(switch) if switch is not None else None

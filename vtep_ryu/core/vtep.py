@@ -14,6 +14,7 @@ from vtep_ryu.core.bindings import Bindings
 from vtep_ryu.core.database import Database
 from vtep_ryu.core.faults import UNSPECIFIED_FAULT, PortFaults, SwitchFaults
 from vtep_ryu.core.identity import Identities, Numbers
+from vtep_ryu.core.inventory import Inventory
 from vtep_ryu.core.learning import Outcome, Stations
 from vtep_ryu.core.mobility import Moves
 from vtep_ryu.core.model import UNKNOWN_DST, Bridge, PhysicalSwitch, Place, Port, Settings
@@ -51,6 +52,7 @@ class Vtep:
         self.group_numbers = Numbers(p.UNKEYED)
         self.stations = Stations(settings.port_mac_limit, settings.switch_mac_limit)
         self.moves = Moves(name, settings, self._title, lambda unit: self.dirty.add(unit))
+        self.inventory = Inventory(database, self.bindings, self.stations, self.moves)
         self.ports: dict[str, Port] = {}
         self.dirty: set[Unit] = {AlwaysUnit()}
         self._row: PhysicalSwitch | None = None
@@ -131,7 +133,7 @@ class Vtep:
             match touch:
                 case LogicalSwitchTouched(uuid) if self.bindings.is_bound(uuid):
                     self._unidentified.add(uuid)
-                    self._touch_replication(uuid)
+                    self.dirty.update(self.inventory.replication(uuid))
         self._identify()
         for touch in touched:
             match touch:
@@ -163,7 +165,7 @@ class Vtep:
                 for logical_switch, mac, _ in self.stations.on_port(name):
                     self._withdraw(logical_switch, mac, "its port is gone" if renumbered else "its port is down")
             if renumbered and name in tunnels:
-                self._touch_tunnels()
+                self._touch_overlays()
             if renumbered:
                 for place in self.bindings.on_port(name):
                     self._touch_place(place)
@@ -242,13 +244,13 @@ class Vtep:
             if self._row is not None:
                 level = logging.INFO if len(self.tunnel_ips) == 1 else logging.WARNING
                 LOG.log(level, "%s: %s", self.name, tunnel_ips_in_words(self._row))
-            self._touch_tunnels()
+            self._touch_overlays()
             for logical_switch in self.bindings.logical_switches():
                 for mac in tuple(self.stations.of_switch(logical_switch)):
                     if self.is_pinned(logical_switch, mac):
                         self._withdraw(logical_switch, mac, "the NVC says that it is behind another VTEP")
                 self._publish_again(logical_switch)
-                self._touch_stations(logical_switch)
+                self.dirty.update(self.inventory.stations(logical_switch))
 
     def _follow_ports(self, uuids: Collection[str]) -> None:
         names: set[str] = set()
@@ -287,7 +289,8 @@ class Vtep:
         for switch in {*changed, *others}:
             self._announce(switch)
         for switch in changed:
-            self._touch_all(switch)
+            self.dirty.update(self.inventory.all_of(switch))
+            self._publish_again(switch)
 
     def _announce(self, logical_switch: str) -> None:
         """Say what a logical switch goes by, unless that was the last thing said of it."""
@@ -342,31 +345,9 @@ class Vtep:
         if logical_switch is not None:
             self.dirty.add(FloodUnit(logical_switch))
 
-    def _touch_replication(self, logical_switch: str) -> None:
-        self.dirty.add(FloodUnit(logical_switch))
-        for mac in self.database.multicasts(logical_switch):
-            self.dirty.add(MulticastUnit(logical_switch, mac))
-
-    def _touch_tunnels(self) -> None:
+    def _touch_overlays(self) -> None:
         for logical_switch in self.bindings.logical_switches():
-            self._touch_overlay(logical_switch)
-
-    def _touch_overlay(self, logical_switch: str) -> None:
-        self._touch_replication(logical_switch)
-        self.dirty.add(SourceUnit(logical_switch, None))
-        self.dirty.update(SourceUnit(logical_switch, ip) for ip in self.database.sources(logical_switch))
-        self.dirty.update(RemoteUnit(logical_switch, mac) for mac in self.database.remotes(logical_switch))
-
-    def _touch_all(self, logical_switch: str) -> None:
-        self._touch_overlay(logical_switch)
-        for place in self.bindings.places(logical_switch):
-            self.dirty.add(BindingUnit(place))
-        self._touch_stations(logical_switch)
-        self.dirty.update(FrozenUnit(logical_switch, mac) for mac in self.moves.of_switch(logical_switch))
-        self._publish_again(logical_switch)
-
-    def _touch_stations(self, logical_switch: str) -> None:
-        self.dirty.update(StationUnit(logical_switch, mac) for mac in self.stations.of_switch(logical_switch))
+            self.dirty.update(self.inventory.overlay(logical_switch))
 
     def _publish_again(self, logical_switch: str) -> None:
         self._news.add((logical_switch, UNKNOWN_DST))

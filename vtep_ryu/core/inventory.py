@@ -1,0 +1,59 @@
+"""Which units a VTEP can have in its present state, whatever led to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vtep_ryu.core.bindings import Bindings
+from vtep_ryu.core.database import Database
+from vtep_ryu.core.learning import Stations
+from vtep_ryu.core.mobility import Moves
+from vtep_ryu.core.units import (
+    AlwaysUnit,
+    BindingUnit,
+    FloodUnit,
+    FrozenUnit,
+    MulticastUnit,
+    RemoteUnit,
+    SourceUnit,
+    StationUnit,
+    Unit,
+)
+
+
+class Inventory:
+    """The units by what they have in common: all but every() are those of one logical switch."""
+
+    def __init__(self, database: Database, bindings: Bindings, stations: Stations, moves: Moves) -> None:
+        self._database = database
+        self._bindings = bindings
+        self._stations = stations
+        self._moves = moves
+
+    def every(self) -> set[Unit]:
+        """All of them."""
+        switches = self._bindings.logical_switches()
+        return {AlwaysUnit(), *(unit for switch in switches for unit in self.all_of(switch))}
+
+    def all_of(self, switch: str) -> Iterator[Unit]:
+        """All of a logical switch."""
+        yield from self.overlay(switch)
+        yield from (BindingUnit(place) for place in self._bindings.places(switch))
+        yield from self.stations(switch)
+        yield from (FrozenUnit(switch, mac) for mac in self._moves.of_switch(switch))
+
+    def overlay(self, switch: str) -> Iterator[Unit]:
+        """What has to do with other VTEPs."""
+        yield from self.replication(switch)
+        yield SourceUnit(switch, None)
+        yield from (SourceUnit(switch, ip) for ip in self._database.sources(switch))
+        yield from (RemoteUnit(switch, mac) for mac in self._database.remotes(switch))
+
+    def replication(self, switch: str) -> Iterator[Unit]:
+        """What replicates."""
+        yield FloodUnit(switch)
+        yield from (MulticastUnit(switch, mac) for mac in self._database.multicasts(switch))
+
+    def stations(self, switch: str) -> Iterator[Unit]:
+        """What was learned."""
+        yield from (StationUnit(switch, mac) for mac in self._stations.of_switch(switch))
