@@ -96,8 +96,8 @@ def action(made):
         (p.CLASSIFY, (Match(p.IN_PORT, 3), Match(p.VLAN, p.TAG | 4094)), {"in_port": 3, "vlan_vid": 0x1FFE}),
         (
             p.CLASSIFY,
-            (Match(p.IN_PORT, 9), Match(p.TUNNEL_KEY, p.MAX_VNI), Match(p.TUNNEL_SRC, "10.2.2.2")),
-            {"in_port": 9, "tunnel_id": 0xFFFFFF, "tun_ipv4_src": "10.2.2.2"},
+            (Match(p.TUNNEL_KEY, p.MAX_VNI), Match(p.TUNNEL_SRC, "10.2.2.2"), Match(p.TUNNEL_DST, "10.2.2.1")),
+            {"tunnel_id": 0xFFFFFF, "tun_ipv4_src": "10.2.2.2", "tun_ipv4_dst": "10.2.2.1"},
         ),
         (p.FLOOD, (Match(p.SWITCH, 5000),), {"metadata": (5000, SWITCH_BITS)}),
         (p.FLOOD, (Match(p.SWITCH, 2 * p.UNKEYED - 1),), {"metadata": (2 * p.UNKEYED - 1, SWITCH_BITS)}),

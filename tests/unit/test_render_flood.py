@@ -129,7 +129,7 @@ def test_a_logical_switch_none_of_whose_ports_is_there_floods_to_its_members_onl
     gone = LOCAL.replace("port p0 3", "").replace("port p1 4", "")
     assert World(gone, SOURCE_NODE, "mcast_remote ls0 unknown-dst 10.2.2.2").flows() == text(
         """
-        classify 100: in_port=9 tunnel_key=5000 tunnel_src=10.2.2.2
+        classify 200: tunnel_key=5000 tunnel_src=10.2.2.2 tunnel_dst=10.2.2.1
             -> set switch=5000, set from_tunnel=1, goto ingress_policy
         flood 100: switch=5000 from_tunnel=0 -> group remote 5000
         flood 100: switch=5000 from_tunnel=1 -> drop

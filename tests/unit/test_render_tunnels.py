@@ -21,11 +21,11 @@ REMOTE = """
     """
 REMOTE_FLOWS = """
     - flood 100: switch=5000 from_tunnel=0 -> group local 5000
-    + classify 100: in_port=9 tunnel_key=5000 tunnel_src=10.2.2.2
+    + classify 200: tunnel_key=5000 tunnel_src=10.2.2.2 tunnel_dst=10.2.2.1
         -> set switch=5000, set from_tunnel=1, goto ingress_policy
-    + classify 100: in_port=9 tunnel_key=5000 tunnel_src=10.2.2.3
+    + classify 200: tunnel_key=5000 tunnel_src=10.2.2.3 tunnel_dst=10.2.2.1
         -> set switch=5000, set from_tunnel=1, goto ingress_policy
-    + classify 100: in_port=9 tunnel_key=5000 tunnel_src=10.2.2.4
+    + classify 200: tunnel_key=5000 tunnel_src=10.2.2.4 tunnel_dst=10.2.2.1
         -> set switch=5000, set from_tunnel=1, goto ingress_policy
     + unicast 200: switch=5000 from_tunnel=0 eth_dst=02:00:00:00:00:01
         -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
@@ -47,9 +47,9 @@ def test_frames_are_sent_to_the_locators_of_rows_and_taken_from_them_and_nobody_
     assert added(REMOTE) == text(REMOTE_FLOWS)
 
 
-def test_without_a_tunnel_port_everything_remote_waits():
+def test_without_a_tunnel_port_nothing_is_sent():
     base = LOCAL.replace("port vtep-0a020201 9", "")
-    assert added(REMOTE, base=base) == ""
+    assert "set tunnel_dst" not in added(REMOTE, base=base)
     assert added(REMOTE, "port vtep-0a020201 9", base=base) == text(REMOTE_FLOWS)
 
 
@@ -57,13 +57,14 @@ def test_any_source_is_accepted_by_one_flow_a_vni_and_only_if_the_operator_says_
     known, any_source = World(LOCAL, REMOTE), World(LOCAL, REMOTE, settings=Settings(accept_any_source=True))
     assert changed(known.flows(), any_source.flows()) == text(
         """
-        - classify 100: in_port=9 tunnel_key=5000 tunnel_src=10.2.2.2
+        - classify 200: tunnel_key=5000 tunnel_src=10.2.2.2 tunnel_dst=10.2.2.1
             -> set switch=5000, set from_tunnel=1, goto ingress_policy
-        - classify 100: in_port=9 tunnel_key=5000 tunnel_src=10.2.2.3
+        - classify 200: tunnel_key=5000 tunnel_src=10.2.2.3 tunnel_dst=10.2.2.1
             -> set switch=5000, set from_tunnel=1, goto ingress_policy
-        - classify 100: in_port=9 tunnel_key=5000 tunnel_src=10.2.2.4
+        - classify 200: tunnel_key=5000 tunnel_src=10.2.2.4 tunnel_dst=10.2.2.1
             -> set switch=5000, set from_tunnel=1, goto ingress_policy
-        + classify 100: in_port=9 tunnel_key=5000 -> set switch=5000, set from_tunnel=1, goto ingress_policy
+        + classify 100: tunnel_key=5000 tunnel_dst=10.2.2.1
+            -> set switch=5000, set from_tunnel=1, goto ingress_policy
         """
     )
 
@@ -126,9 +127,9 @@ def test_several_tunnel_addresses_each_take_frames_and_the_first_sends_them():
     base = text(LOCAL).replace("tunnel_ips=10.2.2.1", "tunnel_ips=10.2.2.1,10.2.3.1") + "\nport vtep-0a020301 8"
     assert added("ucast_remote ls0 02:00:00:00:00:01 10.2.2.2", base=base) == text(
         """
-        + classify 100: in_port=8 tunnel_key=5000 tunnel_src=10.2.2.2
+        + classify 200: tunnel_key=5000 tunnel_src=10.2.2.2 tunnel_dst=10.2.2.1
             -> set switch=5000, set from_tunnel=1, goto ingress_policy
-        + classify 100: in_port=9 tunnel_key=5000 tunnel_src=10.2.2.2
+        + classify 200: tunnel_key=5000 tunnel_src=10.2.2.2 tunnel_dst=10.2.3.1
             -> set switch=5000, set from_tunnel=1, goto ingress_policy
         + unicast 200: switch=5000 from_tunnel=0 eth_dst=02:00:00:00:00:01
             -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
@@ -147,8 +148,8 @@ def test_nothing_is_sent_to_an_address_of_our_own_or_taken_from_one():
     wanted = added(rows, base=base)
     assert only(wanted, "tunnel_src=10.2.2.1 ") == only(wanted, "tunnel_src=10.2.3.1 ") == ""
     assert only(wanted, "tunnel_src=10.2.2.2 ") != ""
-    assert only(wanted, "tunnel_dst=10.2.2.1,") == only(wanted, "tunnel_dst=10.2.3.1") == ""
-    assert only(wanted, "tunnel_dst=10.2.2.2") == text(
+    assert only(wanted, "set tunnel_dst=10.2.2.1") == only(wanted, "set tunnel_dst=10.2.3.1") == ""
+    assert only(wanted, "set tunnel_dst=10.2.2.2") == text(
         "+ group remote 5000 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9"
     )
     assert only(wanted, "multicast") == text(
@@ -174,9 +175,9 @@ def test_of_two_rows_for_an_address_the_one_with_the_lowest_uuid_counts_and_both
         """
     ) == text(
         """
-        + classify 100: in_port=9 tunnel_key=5000 tunnel_src=10.2.2.2
+        + classify 200: tunnel_key=5000 tunnel_src=10.2.2.2 tunnel_dst=10.2.2.1
             -> set switch=5000, set from_tunnel=1, goto ingress_policy
-        + classify 100: in_port=9 tunnel_key=5000 tunnel_src=10.2.2.3
+        + classify 200: tunnel_key=5000 tunnel_src=10.2.2.3 tunnel_dst=10.2.2.1
             -> set switch=5000, set from_tunnel=1, goto ingress_policy
         + unicast 200: switch=5000 from_tunnel=0 eth_dst=02:00:00:00:00:01
             -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9

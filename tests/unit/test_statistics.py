@@ -33,7 +33,7 @@ def test_bindings_are_counted_apart():
     ("classify", "egress"),
     [
         ([({}, 9, 900)], []),
-        ([({"in_port": 9, "tunnel_id": 5000, "tun_ipv4_src": "10.2.2.2"}, 9, 900)], []),
+        ([({"tunnel_id": 5000, "tun_ipv4_src": "10.2.2.2", "tun_ipv4_dst": "10.2.2.1"}, 9, 900)], []),
         ([], [({}, 9, 900)]),
         ([], [({"reg1": TAGGED, "reg2": TAGGED}, 9, 900)]),
     ],

@@ -18,10 +18,18 @@ def binding(port: int, vlan: int, switch: int) -> Iterator[Flow]:
         yield Flow(p.CLASSIFY, p.Priority.GENERAL, no_tag, found, goto=p.INGRESS_POLICY)
 
 
-def tunnel(port: int, vni: int, source: str | None, switch: int) -> Flow:
-    """Take in the VNI's frames that arrive by a tunnel port from a source address, or from any where it is None."""
-    match: tuple[Match, ...] = (Match(p.IN_PORT, port), Match(p.TUNNEL_KEY, vni))
-    if source is not None:
-        match += (Match(p.TUNNEL_SRC, source),)
-    found = (Set(p.SWITCH, switch), Set(p.FROM_TUNNEL, 1))
-    return Flow(p.CLASSIFY, p.Priority.GENERAL, match, found, goto=p.INGRESS_POLICY)
+# Only a frame that came through a tunnel has a tunnel's fields; by which of our ports it came does not matter.
+def tunnel(vni: int, source: str, local: str, switch: int) -> Flow:
+    """Take in the VNI's frames that a source address sent to this address of ours."""
+    match = (Match(p.TUNNEL_KEY, vni), Match(p.TUNNEL_SRC, source), Match(p.TUNNEL_DST, local))
+    return Flow(p.CLASSIFY, p.Priority.REMOTE, match, _from_tunnel(switch), goto=p.INGRESS_POLICY)
+
+
+def any_tunnel(vni: int, local: str, switch: int) -> Flow:
+    """Take in the VNI's frames that whoever sent to this address of ours."""
+    match = (Match(p.TUNNEL_KEY, vni), Match(p.TUNNEL_DST, local))
+    return Flow(p.CLASSIFY, p.Priority.GENERAL, match, _from_tunnel(switch), goto=p.INGRESS_POLICY)
+
+
+def _from_tunnel(switch: int) -> tuple[Set, ...]:
+    return (Set(p.SWITCH, switch), Set(p.FROM_TUNNEL, 1))

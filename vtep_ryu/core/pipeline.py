@@ -49,12 +49,12 @@ def _table(id: int, name: str, fields: set[Field], leads_to: set[str], miss: str
 CLASSIFY = _table(
     0,
     "classify",
-    {IN_PORT, VLAN, TUNNEL_KEY, TUNNEL_SRC},
+    {IN_PORT, VLAN, TUNNEL_KEY, TUNNEL_SRC, TUNNEL_DST},
     {"ingress_policy"},
     None,
     "A frame as it arrived. One from a port is looked up by port and VLAN, which give its binding, and its tag is "
-    "removed; one from a tunnel by VNI and source address. Either way its logical switch is known from here on. "
-    "Whatever belongs to no logical switch is dropped.",
+    "removed; one from a tunnel by VNI, source and destination address. Either way its logical switch is known from "
+    "here on. Whatever belongs to no logical switch is dropped.",
 )
 INGRESS_POLICY = _table(
     1, "ingress_policy", set(), {"learn"}, "learn", "Untagged, logical switch known. Reserved for ingress ACLs."

@@ -140,9 +140,12 @@ def _source(vtep: Vtep, switch: str, source: str | None) -> Rendering:
     identity, any_source = vtep.identities.of(switch), vtep.settings.accept_any_source
     if identity is None or identity.vni is None or (source is None) != any_source:
         return NOTHING
-    if source is not None and (source in vtep.tunnel_ips or not vtep.database.is_source(switch, source)):
+    vni, id = identity.vni, identity.id
+    if source is None:
+        return Rendering(tuple(classify.any_tunnel(vni, ip, id) for ip in vtep.tunnel_ips))
+    if source in vtep.tunnel_ips or not vtep.database.is_source(switch, source):
         return NOTHING
-    return Rendering(tuple(classify.tunnel(port, identity.vni, source, identity.id) for port in vtep.tunnel_ports))
+    return Rendering(tuple(classify.tunnel(vni, source, ip, id) for ip in vtep.tunnel_ips))
 
 
 def _remote(vtep: Vtep, switch: str, mac: str) -> Rendering:
