@@ -13,11 +13,14 @@ import ovs.jsonrpc
 import ovs.poller
 import ovs.stream
 
+from vtep_ryu.drivers import jsonrpc
 from vtep_ryu.drivers.companion import Companion
 
 RETRY_SECONDS = 1.0
 CONFLICT_RETRY_SECONDS = 0.02
 CONNECT_TIMEOUT_MS = 5000
+
+jsonrpc.install()
 
 Incoming = TypeVar("Incoming")
 Outgoing = TypeVar("Outgoing")
