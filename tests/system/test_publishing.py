@@ -149,6 +149,29 @@ def test_what_others_do_to_our_rows_is_put_right(site: ThreePorts) -> None:
     assert node.macs()["ls0", station] == (OURS,)
 
 
+def test_rows_of_local_addresses_in_the_wrong_table_go(site: ThreePorts) -> None:
+    node, station = site.node, site.lab.new_mac()
+    teach(node, site.p0, station)
+    before = identities(node, *LOCAL)
+    locator, switch = uuid_of(node, "Physical_Locator", dst_ip=OURS), uuid_of(node, "Logical_Switch", name="ls0")
+    members = {"op": "insert", "table": "Physical_Locator_Set", "row": {"locators": ["uuid", locator]}}
+    row = {"MAC": station, "logical_switch": ["uuid", switch], "locator_set": ["named-uuid", "members"]}
+    node.transact(
+        insert_ucast("unknown-dst", switch, locator),
+        {**members, "uuid-name": "members"},
+        {"op": "insert", "table": "Mcast_Macs_Local", "row": row},
+    )
+    node.wait_until(lambda: identities(node, *LOCAL) == before, 3, "what is in the wrong table to go")
+
+
+def test_a_row_that_is_deleted_as_soon_as_it_is_there_comes_back(site: ThreePorts) -> None:
+    node = site.node
+    everything: dict[str, Any] = {"op": "delete", "table": "Mcast_Macs_Local", "where": []}
+    for _ in range(100):  # How soon is what counts: the row may be gone before the program has seen that it came.
+        node.wait_until(lambda: node.transact(everything)[0]["count"], what="a row to delete")
+    node.wait_until(lambda: "ls0" in unknown_dst(node), what="our row to be back")
+
+
 def insert_ucast(mac: str, switch: str, locator: str) -> dict[str, Any]:
     """An operation that inserts a row into Ucast_Macs_Local."""
     row = {"MAC": mac, "logical_switch": ["uuid", switch], "locator": ["uuid", locator]}

@@ -111,7 +111,7 @@ class LocalMacs(Writer):
     def __init__(self, client: OvsdbClient[Any, Any]) -> None:
         super().__init__(client)
         self._wanted: dict[str, dict[LocalMac, str]] = {}
-        self._there: dict[LocalMac, set[UUID]] = defaultdict(set)
+        self._there: dict[LocalMac, set[tuple[str, UUID]]] = defaultdict(set)
         self._keys: dict[UUID, LocalMac] = {}
         self._dirty: dict[LocalMac, None] = {}
         self._batch: list[LocalMac] = []
@@ -146,7 +146,7 @@ class LocalMacs(Writer):
     def _follow_row(self, table: str, uuid: UUID) -> None:
         old = self._keys.pop(uuid, None)
         if old is not None:
-            self._there[old].discard(uuid)
+            self._there[old].discard((table, uuid))
             if not self._there[old]:
                 del self._there[old]
             self._dirty[old] = None
@@ -154,7 +154,7 @@ class LocalMacs(Writer):
         if row is not None:
             key = (str(row.logical_switch.uuid), row.MAC)
             self._keys[uuid] = key
-            self._there[key].add(uuid)
+            self._there[key].add((table, uuid))
             self._dirty[key] = None
 
     def _write(self, transaction: Any) -> bool:
@@ -174,12 +174,12 @@ class LocalMacs(Writer):
         switch, mac = key
         wanted = {ip for macs in self._wanted.values() if (ip := macs.get(key)) is not None}
         table = "Mcast_Macs_Local" if mac == UNKNOWN_DST else "Ucast_Macs_Local"
-        there = (self.client.row(table, uuid) for uuid in sorted(self._there.get(key, ())))
-        rows = [(row, _locators_of(row)) for row in there if row is not None]
+        there = ((each, self.client.row(*each)) for each in sorted(self._there.get(key, ())))
+        rows = [(each, row, _locators_of(row)) for (each, _), row in there if row is not None]
         found: set[str] = set()
         changed = False
-        for row, ips in rows:
-            if len(ips) == 1 and ips <= wanted - found:
+        for where, row, ips in rows:
+            if where == table and len(ips) == 1 and ips <= wanted - found:
                 found |= ips
             elif ips.isdisjoint(owners) or any(owners.get(ip) in self._wanted for ip in ips):
                 row.delete()
@@ -202,6 +202,7 @@ class LocalMacs(Writer):
     def _settled(self, error: str | None) -> None:
         if error is None:
             self._batch_size = ROWS_PER_TRANSACTION
+            self._again()  # A row that somebody else deletes at once is gone before its coming was seen.
         elif len(self._batch) > 1:
             # One of them is to blame: write them one by one.
             self._batch_size = 1
