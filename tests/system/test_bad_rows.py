@@ -273,3 +273,13 @@ def test_no_tunnel_ip_that_can_be_used(network: Network, wrong: tuple[str, ...])
 def set_tunnel_ips(network: Network, *ips: str) -> None:
     """Set the column to these."""
     update(network, "Physical_Switch", ["name", "==", "br0"], "tunnel_ips", ["set", ips])
+
+
+@pytest.mark.usefixtures("pings")
+def test_a_name_of_a_million_characters_delays_nothing_and_forges_no_log_line(network: Network) -> None:
+    name = "ls\n2026-11-21T09:30:00.000Z ERROR é" * 30_000
+    network.nvc.logical_switch(name, tunnel_key=5002)
+    network.nvc.bind({"q0": {0: "ls1", 5: name}})
+    network.node.app.wait_log(r"^br0: q0 VLAN 5 is bound to ls\\n2026-11-21T09:30:00.000Z ERROR é.*\(\d+ more\)$")
+    network.nvc.bind({"q0": {0: "ls1"}})
+    assert "\n2026-11-21T09:30:00.000Z" not in network.node.app.log()

@@ -6,11 +6,35 @@ import logging
 import time
 from collections.abc import Iterable
 
+MOST_CHARACTERS = 500
+
+
+class OneLine(logging.Formatter):
+    """Writes a message of this program's as one line of bounded length, whatever the names in a database are.
+
+    What cannot be printed is escaped as in Python, so that nobody can write log lines of his own.
+    """
+
+    converter = time.gmtime
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """The line, without a traceback that may follow it."""
+        if record.name.startswith("vtep_ryu"):
+            record.message = _printable(record.message)
+        return super().formatMessage(record)
+
 
 def set_format(handlers: Iterable[logging.Handler]) -> None:
     """Give the handlers that have no format of the operator's (--log-config-file) ours; times are UTC."""
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
+    formatter = OneLine("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     for handler in handlers:
         if handler.formatter is None:
             handler.setFormatter(formatter)
+
+
+def _printable(text: str) -> str:
+    more = len(text) - MOST_CHARACTERS
+    shown = text if more <= 0 else f"{text[:MOST_CHARACTERS]}... ({more} more)"
+    if shown.isprintable():
+        return shown
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in shown)
