@@ -36,7 +36,7 @@ class Options:
     hardware_vtep_remotes: tuple[str, ...]
     open_vswitch_remotes: tuple[str, ...]
     mac_ageing_time: int
-    port_mac_limit: int
+    binding_mac_limit: int
     switch_mac_limit: int
     packet_in_rate: int
     packet_in_burst: int
@@ -140,7 +140,7 @@ OPTIONS = (
         65535,
         "Seconds without a frame after which a learned address is forgotten; 0 is never, 65535 the most.",
     ),
-    _number("port_mac_limit", 32768, 1, 1_000_000, "Addresses learned on one port, over all its bindings."),
+    _number("binding_mac_limit", 32768, 1, 1_000_000, "Addresses learned on one binding, a VLAN of a port."),
     _number("switch_mac_limit", 131072, 1, 1_000_000, "Addresses learned on one logical switch."),
     _number(
         "packet_in_rate",

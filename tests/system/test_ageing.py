@@ -24,13 +24,13 @@ pytestmark = pytest.mark.timeout(120)
 AGEING_TIME = 2
 AGED = AGEING_TIME + 6
 """Seconds until a silent station is gone at the latest: Open vSwitch looks for idle flows now and then only."""
-PORT_LIMIT = 4
+BINDING_LIMIT = 4
 SWITCH_LIMIT = 6
-LIMITS = (f"--vtep-port-mac-limit={PORT_LIMIT}", f"--vtep-switch-mac-limit={SWITCH_LIMIT}")
+LIMITS = (f"--vtep-binding-mac-limit={BINDING_LIMIT}", f"--vtep-switch-mac-limit={SWITCH_LIMIT}")
 
 
 class Site(ThreePorts):
-    """p0, p1 and p2 are in ls0."""
+    """p0, p1 and p2 are in ls0, untagged, and p0 with VLAN 10 too."""
 
     def warnings(self, what: str) -> int:
         """How many lines of the log say that something is full."""
@@ -43,6 +43,7 @@ def make_site(lab: Lab, name: str, address: str, *options: str) -> Site:
     set_up(node, "--verbose", *LIMITS, *options)
     add_logical_switch(node, "ls0", 5000)
     bind(node, "ls0", "p0", "p1", "p2")
+    bind(node, "ls0", "p0", vlan=10)
     return Site(node, *hosts, lab)
 
 
@@ -109,20 +110,28 @@ def test_frames_to_a_station_do_not_keep_it_and_are_flooded_again_when_it_has_ag
 
 
 def test_stations_that_have_aged_make_room_for_others_and_are_learned_again(brief: Site) -> None:
-    first, second = brief.stations(PORT_LIMIT), brief.stations(PORT_LIMIT)
+    first, second = brief.stations(BINDING_LIMIT), brief.stations(BINDING_LIMIT)
     for stations in (first, second, first):
         teach(brief.node, brief.p2, *stations)
         wait_gone(brief.node, *stations, timeout=AGED)
 
 
-def test_beyond_a_port_s_limit_nothing_is_learned_there_but_everything_else_works(lasting: Site) -> None:
-    (speaker,), within, beyond = (lasting.stations(count) for count in (1, PORT_LIMIT, 3))
+def test_beyond_a_binding_s_limit_nothing_is_learned_there_but_everything_else_works(lasting: Site) -> None:
+    (speaker,), within, beyond = (lasting.stations(count) for count in (1, BINDING_LIMIT, 3))
     teach(lasting.node, lasting.p1, speaker)
-    a_limit_is_kept(lasting, "p0", within, beyond, "port p0", speaker)
+    a_limit_is_kept(lasting, "p0", within, beyond, "p0 untagged", speaker)
+
+
+def test_a_binding_at_its_limit_leaves_the_other_vlans_of_its_port_theirs(lasting: Site) -> None:
+    untagged, beyond, tagged = (lasting.stations(count) for count in (BINDING_LIMIT, 1, 1))
+    teach(lasting.node, lasting.p0, *untagged)
+    lasting.p0.send(new_frame(*beyond))
+    teach(lasting.node, lasting.p0, *tagged, vlan=10)
+    assert lasting.node.macs().keys() == {("ls0", mac) for mac in untagged + tagged}
 
 
 def test_beyond_a_logical_switch_s_limit_nothing_is_learned_there_but_everything_else_works(lasting: Site) -> None:
-    others, within, beyond = (lasting.stations(count) for count in (PORT_LIMIT, SWITCH_LIMIT - PORT_LIMIT, 2))
+    others, within, beyond = (lasting.stations(count) for count in (BINDING_LIMIT, SWITCH_LIMIT - BINDING_LIMIT, 2))
     teach(lasting.node, lasting.p1, *others)
     a_limit_is_kept(lasting, "p2", within, beyond, "ls0", others[0])
 
@@ -152,8 +161,8 @@ def a_limit_is_kept(site: Site, port: str, within: list[str], beyond: list[str],
     teach(node, host, *beyond)
 
 
-def test_a_station_that_moves_to_a_port_at_its_limit_is_flooded_to_and_not_published(lasting: Site) -> None:
-    node, (station, *within) = lasting.node, lasting.stations(1 + PORT_LIMIT)
+def test_a_station_that_moves_to_a_binding_at_its_limit_is_flooded_to_and_not_published(lasting: Site) -> None:
+    node, (station, *within) = lasting.node, lasting.stations(1 + BINDING_LIMIT)
     teach(node, lasting.p0, station)
     teach(node, lasting.p2, *within)
     lasting.p2.send(Frame(BROADCAST, station))

@@ -136,7 +136,7 @@ def test_an_acl_binding_is_a_fault_of_its_port_until_it_is_gone():
 FULL = {"physical_switch-br0": frozenset({"mac_table_exhaustion"})}
 
 
-@pytest.mark.parametrize("settings", [Settings(port_mac_limit=2), Settings(switch_mac_limit=2)])
+@pytest.mark.parametrize("settings", [Settings(binding_mac_limit=2), Settings(switch_mac_limit=2)])
 def test_a_station_that_a_limit_refuses_is_a_fault_until_there_is_room(settings):
     world = World(BASE, f"station ls0 {A} p0 0", f"station ls0 {B} p0 0", settings=settings)
     assert world.vtep.faults() == {}, "two are within the limit"
@@ -151,8 +151,8 @@ def test_a_station_that_a_limit_refuses_is_a_fault_until_there_is_room(settings)
     assert "physical_switch-br0" not in world.vtep.faults()
 
 
-def test_room_elsewhere_does_not_end_the_fault_of_a_port_and_a_station_that_leaves_it_does():
-    settings = Settings(port_mac_limit=1)
+def test_room_elsewhere_does_not_end_the_fault_of_a_binding_and_a_station_that_leaves_it_does():
+    settings = Settings(binding_mac_limit=1)
     world = World(BASE, f"station ls0 {A} p0 0", f"station ls0 {B} p1 0", settings=settings)
     world.vtep.seen(*world.ids(LS0, P0), C, now=0)
     world.vtep.aged(*world.ids(LS0, P1), B)

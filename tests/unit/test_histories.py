@@ -22,6 +22,7 @@ from vtep_ryu.core.model import (
     McastRemote,
     PhysicalPort,
     PhysicalSwitch,
+    Place,
     Port,
     Row,
     Settings,
@@ -39,11 +40,12 @@ PORT_NAMES = ("p0", "p1", tunnel_port_name(OUR_IPS[0]), tunnel_port_name(OUR_IPS
 STATIONS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 GROUPS = (UNKNOWN_DST, "01:00:5e:00:00:01", "01:00:5e:00:00:02")
 VLANS = (0, 10, 4095)
+LIMITED = (*SWITCHES, *(Place(port, vlan) for port in PORT_NAMES for vlan in VLANS))
 SETTINGS = st.sampled_from(
     [
         Settings(),
         Settings(accept_any_source=True),
-        Settings(port_mac_limit=1, switch_mac_limit=2),
+        Settings(binding_mac_limit=1, switch_mac_limit=2),
         Settings(pin_remote=True),
         Settings(mac_move_limit=1),
     ]
@@ -135,7 +137,7 @@ class History:
         # A limit shows when something is refused: what was, the fresh one has not seen.
         found, fresh_found = self.vtep.faults(), fresh.vtep.faults()
         if "mac_table_exhaustion" in found.get("br0", ()):
-            assert any(map(self.vtep.stations.is_full, (*SWITCHES, *PORT_NAMES)))
+            assert any(map(self.vtep.stations.is_full, LIMITED))
         assert without_limits(found) == without_limits(fresh_found)
         fresh.reconcile()
         assert self.follower.switch.dump() == fresh.follower.switch.dump()

@@ -45,7 +45,7 @@ def test_without_a_configuration_every_option_has_its_documented_default():
         hardware_vtep_remotes=("unix:/run/openvswitch/db.sock",),
         open_vswitch_remotes=("unix:/run/openvswitch/db.sock",),
         mac_ageing_time=300,
-        port_mac_limit=32768,
+        binding_mac_limit=32768,
         switch_mac_limit=131072,
         packet_in_rate=6000,
         packet_in_burst=10000,
@@ -65,7 +65,7 @@ def test_a_config_file_sets_every_option(config_file):
             hardware_vtep_remotes = tcp:10.0.0.1:6640, tcp:[fd00::1]:6641 ,unix:/a b/db.sock
             open_vswitch_remotes = unix:/other.sock
             mac_ageing_time = 0
-            port_mac_limit = 10
+            binding_mac_limit = 10
             switch_mac_limit = 20
             packet_in_rate = 100
             packet_in_burst = 25
@@ -81,7 +81,7 @@ def test_a_config_file_sets_every_option(config_file):
         hardware_vtep_remotes=("tcp:10.0.0.1:6640", "tcp:[fd00::1]:6641", "unix:/a b/db.sock"),
         open_vswitch_remotes=("unix:/other.sock",),
         mac_ageing_time=0,
-        port_mac_limit=10,
+        binding_mac_limit=10,
         switch_mac_limit=20,
         packet_in_rate=100,
         packet_in_burst=25,
@@ -119,7 +119,7 @@ def test_options_registered_after_the_command_line_was_parsed_come_from_the_conf
         ("mac_ageing_time = -1", "[vtep] mac_ageing_time is '-1', must be an integer from 0 to 65535"),
         ("mac_ageing_time = 5m", "[vtep] mac_ageing_time is '5m', must be an integer from 0 to 65535"),
         ("mac_ageing_time =", "[vtep] mac_ageing_time is '', must be an integer from 0 to 65535"),
-        ("port_mac_limit = 0", "[vtep] port_mac_limit is '0', must be an integer from 1 to 1000000"),
+        ("binding_mac_limit = 0", "[vtep] binding_mac_limit is '0', must be an integer from 1 to 1000000"),
         ("packet_in_rate = 99", "[vtep] packet_in_rate is '99', must be an integer from 100 to 1000000"),
         ("packet_in_burst = 24", "[vtep] packet_in_burst is '24', must be an integer from 25 to 1000000"),
         ("accept_any_source = maybe", "[vtep] accept_any_source is 'maybe', must be one of false, true"),

@@ -202,7 +202,7 @@ def test_a_remote_row_that_goes_leaves_a_station_alone():
     assert world.vtep.news() == {}
 
 
-@pytest.mark.parametrize("settings", [Settings(port_mac_limit=2), Settings(switch_mac_limit=2)])
+@pytest.mark.parametrize("settings", [Settings(binding_mac_limit=2), Settings(switch_mac_limit=2)])
 def test_above_a_limit_nothing_is_learned_rendered_or_published(settings):
     world = settled(stations(f"ls0 {A} p0 0", f"ls0 {B} p0 0"), settings=settings)
     world.vtep.seen(*world.ids(LS0, P0), C, now=0)
@@ -212,8 +212,8 @@ def test_above_a_limit_nothing_is_learned_rendered_or_published(settings):
     assert world.vtep.news() == {(LS0, A): None, (LS0, C): "10.2.2.1"}
 
 
-def test_a_station_that_moves_to_a_port_at_its_limit_is_published_at_its_old_place_no_more():
-    world = settled(stations(f"ls0 {A} p0 0", f"ls0 {B} p1 0"), settings=Settings(port_mac_limit=1))
+def test_a_station_that_moves_to_a_binding_at_its_limit_is_published_at_its_old_place_no_more():
+    world = settled(stations(f"ls0 {A} p0 0", f"ls0 {B} p1 0"), settings=Settings(binding_mac_limit=1))
     world.vtep.seen(*world.ids(LS0, P1), A, now=0)
     assert world.vtep.news() == {(LS0, A): None}
     assert world.vtep.dirty == {StationUnit(LS0, A)}
@@ -307,7 +307,7 @@ def test_a_station_whose_remote_row_is_gone_or_names_ourselves_is_learned_again_
 
 
 def test_a_switch_that_knows_more_than_the_limits_allow_is_followed_as_far_as_they_do():
-    world = settled(settings=Settings(port_mac_limit=1))
+    world = settled(settings=Settings(binding_mac_limit=1))
     world.vtep.restore([entry(world, LS0, P0, A), entry(world, LS0, P0, B)], kept=True)
     assert len(world.stations()) == 1
 

@@ -252,7 +252,10 @@ def test_a_stale_packet_in_is_no_news(world, log):
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        (Settings(port_mac_limit=2), "port p0 has 2 learned addresses: no more are learned (option port_mac_limit)"),
+        (
+            Settings(binding_mac_limit=2),
+            "p0 untagged has 2 learned addresses: no more are learned (option binding_mac_limit)",
+        ),
         (Settings(switch_mac_limit=2), "ls0 has 2 learned addresses: no more are learned (option switch_mac_limit)"),
     ],
 )

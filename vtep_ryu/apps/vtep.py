@@ -87,7 +87,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         logging.getLogger("ryu.base.app_manager").setLevel(logging.INFO)  # Else --verbose has a line for every message.
         self._settings = Settings(
             mac_ageing_time=chosen.mac_ageing_time,
-            port_mac_limit=chosen.port_mac_limit,
+            binding_mac_limit=chosen.binding_mac_limit,
             switch_mac_limit=chosen.switch_mac_limit,
             accept_any_source=chosen.accept_any_source,
             pin_remote=chosen.pin_remote,

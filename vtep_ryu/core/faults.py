@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from vtep_ryu.core.bindings import Bindings
-from vtep_ryu.core.model import LogicalRouter, PhysicalPort
+from vtep_ryu.core.model import LogicalRouter, PhysicalPort, Place
 from vtep_ryu.core.units import MulticastUnit, RemoteUnit, SourceUnit, StationUnit, Unit
 
 LOG = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class SwitchFaults:
     def __init__(self, physical_switch: str) -> None:
         self._physical_switch = physical_switch
         self._found: dict[Hashable, tuple[str, str]] = {}
-        self._full: set[str] = set()
+        self._full: set[Place | str] = set()
         self._tunnels: Mapping[str, str] = {}
 
     def keywords(self) -> frozenset[str]:
@@ -58,13 +58,13 @@ class SwitchFaults:
             self.find(name, TUNNEL_EXHAUSTION, f"tunnel port {name}: {why}")
         self._tunnels = errors
 
-    def refuse(self, where: str, what: str, option: str) -> None:
-        """Take in that a port or a logical switch learns no more addresses, by its name or UUID."""
+    def refuse(self, where: Place | str, what: str, limit: int, option: str) -> None:
+        """Take in that a binding, by its place, or a logical switch, by its UUID, learns no more addresses."""
         self._full.add(where)
-        text = f"{what} learned addresses: no more are learned (option {option})"
+        text = f"{what} has {limit} learned addresses: no more are learned (option {option})"
         self.find(where, MAC_TABLE_EXHAUSTION, text)
 
-    def make_room(self, is_full: Callable[[str], bool]) -> None:
+    def make_room(self, is_full: Callable[[Place | str], bool]) -> None:
         """Take in that addresses were learned or forgotten."""
         for where in [each for each in self._full if not is_full(each)]:
             self._full.remove(where)

@@ -143,7 +143,7 @@ class Settings:
     """
 
     mac_ageing_time: int = 300
-    port_mac_limit: int = 32768
+    binding_mac_limit: int = 32768
     switch_mac_limit: int = 131072
     accept_any_source: bool = False
     pin_remote: bool = False

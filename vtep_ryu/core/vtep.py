@@ -50,7 +50,7 @@ class Vtep:
         self.bindings = Bindings(bridge)
         self.identities = Identities()
         self.group_numbers = Numbers(p.UNKEYED)
-        self.stations = Stations(settings.port_mac_limit, settings.switch_mac_limit)
+        self.stations = Stations(settings.binding_mac_limit, settings.switch_mac_limit)
         self.moves = Moves(name, settings, self._title, lambda unit: self.dirty.add(unit))
         self.inventory = Inventory(database, self.bindings, self.stations, self.moves)
         self.ports: dict[str, Port] = {}
@@ -182,12 +182,10 @@ class Vtep:
         if self.moves.seen(logical_switch, mac, before, place, now, self.database.remote(logical_switch, mac)):
             return
         outcome = self.stations.seen(logical_switch, mac, place)
-        if outcome is Outcome.PORT_FULL:
-            full = f"port {place.port} has {self.settings.port_mac_limit}"
-            self.switch_faults.refuse(place.port, full, "port_mac_limit")
+        if outcome is Outcome.BINDING_FULL:
+            self.switch_faults.refuse(place, str(place), self.settings.binding_mac_limit, "binding_mac_limit")
         elif outcome is Outcome.SWITCH_FULL:
-            full = f"{switch} has {self.settings.switch_mac_limit}"
-            self.switch_faults.refuse(logical_switch, full, "switch_mac_limit")
+            self.switch_faults.refuse(logical_switch, switch, self.settings.switch_mac_limit, "switch_mac_limit")
         if self.stations.place(logical_switch, mac) != before:
             LOG.info("%s: %s", self.name, sighting_in_words(outcome, mac, switch, before, place))
             self._touch_station(logical_switch, mac)
@@ -263,9 +261,8 @@ class Vtep:
             self._port_faults.look(uuid)
 
     def _rebound(self, place: Place, was: str | None, becomes: str | None) -> None:
-        for logical_switch, mac, at in self.stations.on_port(place.port):
-            if at == place:
-                self._withdraw(logical_switch, mac, f"{place} is bound otherwise")
+        for logical_switch, mac in tuple(self.stations.at(place)):
+            self._withdraw(logical_switch, mac, f"{place} is bound otherwise")
         self._touch_place(place)
         if was is not None:
             LOG.info("%s: %s is not bound to %s any more", self.name, place, self._title(was))
