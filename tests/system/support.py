@@ -1,9 +1,12 @@
 """What several files of system tests do to a lab."""
 
+import json
 import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 from apps.lab import Frame, Host, Lab, LabError, Node, Tag, Vxlan
 from apps.lab.database import listed
@@ -139,6 +142,27 @@ def reconciliations(node: Node) -> list[tuple[int, int]]:
 def sources(node: Node) -> set[str]:
     """The addresses that the switch knows as sources."""
     return set(re.findall(r"dl_src=(\S+) ", table_flows(node, "learn")))
+
+
+def sockets(node: Node) -> list[Path]:
+    """The control sockets of applications that there are."""
+    return list(node.directory.glob("vtep_ryu.*.ctl"))
+
+
+def ask(node: Node, *command: str) -> str:
+    """What the only application answers on its control socket."""
+    (socket,) = sockets(node)
+    return node.appctl(str(socket), *command)
+
+
+def status(node: Node) -> dict[str, Any]:
+    """What it tells of itself."""
+    return dict(json.loads(ask(node, "vtep/status")))
+
+
+def counters(node: Node) -> dict[str, dict[str, int]]:
+    """What it has counted, by physical switch."""
+    return dict(status(node)["counters"])
 
 
 def forget_megaflows(node: Node) -> None:

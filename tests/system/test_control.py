@@ -1,16 +1,23 @@
 """The application's control socket, as ovs-appctl finds it."""
 
-import json
 import signal
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from apps.lab import Lab, LabError, Node
+from apps.lab import Frame, Host, Lab, LabError, Node
+from apps.lab.frames import BROADCAST
 from tests.system import support
+from tests.system.support import ask, counters, new_frame, sockets, status
 from vtep_ryu import __version__
+
+NOTHING_COUNTED = {
+    "addresses_learned": 0,
+    "addresses_moved": 0,
+    "addresses_refused": 0,
+    "addresses_frozen": 0,
+    "frozen_now": 0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +38,6 @@ def node(machine: Node) -> Iterator[Node]:
         machine.app.stop()
 
 
-def sockets(node: Node) -> list[Path]:
-    """The control sockets there are."""
-    return list(node.directory.glob("vtep_ryu.*.ctl"))
-
-
-def ask(node: Node, *command: str) -> str:
-    """What the application answers."""
-    (socket,) = sockets(node)
-    return node.appctl(str(socket), *command)
-
-
-def status(node: Node) -> dict[str, Any]:
-    """What it tells of itself."""
-    return dict(json.loads(ask(node, "vtep/status")))
-
-
 def wait_served(node: Node, *bridges: str) -> None:
     """Wait until these bridges and no others are served."""
     node.wait_until(lambda: status(node)["bridges"] == list(bridges), what=f"{bridges} to be served")
@@ -61,6 +52,7 @@ def test_the_status_tells_where_it_listens_what_it_follows_and_what_it_serves(no
         "hardware_vtep": [f"unix:{node.socket}"],
         "open_vswitch": [f"unix:{node.socket}"],
         "bridges": ["br0"],
+        "counters": {"br0": NOTHING_COUNTED},
         "pid": int(socket.name.split(".")[1]),
         "version": __version__,
     }
@@ -77,6 +69,39 @@ def test_a_bridge_is_served_until_it_is_lost_or_no_vtep_any_more(node: Node) -> 
     wait_served(node)
     node.vtep_ctl("add-ps", "br0")
     wait_served(node, "br0")
+
+
+def test_addresses_that_are_learned_moved_refused_or_frozen_are_counted(node: Node, lab: Lab) -> None:
+    one, other = (node.add_port(port) for port in ("p1", "p2"))
+    node.start_app("--vtep-binding-mac-limit=2", "--vtep-mac-move-limit=1")
+    support.add_logical_switch(node, "ls1", 5001)
+    support.bind(node, "ls1", "p1", "p2")
+    moving, settled, refused = (lab.new_mac() for _ in range(3))
+    expected = dict(NOTHING_COUNTED)
+
+    def becomes(sender: Host, mac: str, **counts: int) -> None:
+        """An address is counted as this, however often it sends from there."""
+
+        def counted() -> bool:
+            sender.send(Frame(BROADCAST, mac))
+            return counters(node)["br0"] == expected
+
+        expected.update(counts)
+        node.wait_until(counted, what=f"{counts}")
+
+    becomes(one, moving, addresses_learned=1)
+    becomes(other, moving, addresses_moved=1)
+    becomes(one, moving, addresses_frozen=1, frozen_now=1)
+    becomes(other, settled, addresses_learned=2)
+    with one.capture() as flooded:
+        frames = [new_frame(refused) for _ in range(7)]
+        other.send(*frames)
+        expected["addresses_refused"] = len(frames)
+        node.wait_until(lambda: counters(node)["br0"] == expected, what="each frame to be counted as refused")
+        assert [frame for frame in flooded.quiet() if frame in frames] == frames
+    node.port_down("p2")
+    expected["frozen_now"] = 0
+    node.wait_until(lambda: counters(node)["br0"] == expected, what="nothing to be frozen any more")
 
 
 def test_it_answers_with_its_version_and_its_commands(node: Node) -> None:

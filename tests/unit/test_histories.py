@@ -113,6 +113,8 @@ class History:
     def reconcile(self) -> None:
         self.follower.reconcile()
         self.follower.check()
+        frozen = [mac for switch in SWITCHES for mac in self.vtep.moves.of_switch(switch)]
+        assert self.vtep.counters.frozen_now == len(frozen)
 
     def end(self) -> None:
         """Reconcile, and compare with a VTEP that begins with the last state, as after a restart; nothing is frozen."""

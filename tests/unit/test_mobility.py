@@ -4,6 +4,7 @@ import pytest
 
 from tests.unit.example import BASE, LEARNED, LS0, P0, P1, REMOTE, A, B
 from tests.unit.world import World, changed, difference, state, text
+from vtep_ryu.core.counters import Counters
 from vtep_ryu.core.mobility import Moves
 from vtep_ryu.core.model import Port, Settings
 from vtep_ryu.core.units import FrozenUnit
@@ -13,7 +14,7 @@ SETTINGS = Settings(mac_move_limit=2, mac_move_window=10)
 
 
 def recorder(limit, window):
-    return Moves("br0", Settings(mac_move_limit=limit, mac_move_window=window), str, lambda unit: None)
+    return Moves("br0", Settings(mac_move_limit=limit, mac_move_window=window), str, lambda unit: None, Counters())
 
 
 def moves(*times, limit=2, window=10):
@@ -72,7 +73,7 @@ def frozen_world(*blocks):
 def test_an_address_that_moves_too_often_stays_where_it_is_and_its_frames_from_elsewhere_go_on_unlearned():
     before, world = World(BASE, REMOTE, LEARNED), frozen_world()
     assert world.vtep.stations.place(LS0, A) == P0
-    assert world.vtep.moves.count == 1
+    assert world.vtep.counters.addresses_frozen == 1
     assert changed(before.flows(), world.flows()) == text(
         f"""
         + learn 150 idle_timeout=10: switch=5000 from_tunnel=0 eth_src={A} -> goto suppress

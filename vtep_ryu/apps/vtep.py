@@ -39,6 +39,9 @@ LOG = logging.getLogger(__name__)
 SETTLE_SECONDS = 1.0
 """How long a bound port has to be missing until that is a fault: it and its bindings go in two databases."""
 
+COUNTED_SECONDS = 1.0
+"""How old the status's counters may be: what they count can come in thousands a second."""
+
 assert controller  # It registers the options whose defaults are set here.
 options.ryu_defaults(cfg.CONF)
 
@@ -98,7 +101,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._hwvtep = HardwareVtep(chosen.hardware_vtep_remotes)
         self._openvswitch = OpenVSwitch(chosen.open_vswitch_remotes, chosen.packet_in_rate, chosen.packet_in_burst)
         self._control = Control(options.run_directory(os.environ, os.path.exists))
-        self._status = Status((), chosen.hardware_vtep_remotes, chosen.open_vswitch_remotes, ())
+        self._status = Status((), chosen.hardware_vtep_remotes, chosen.open_vswitch_remotes, (), {})
         self._database = Database()
         self._bridges: Bridges | None = None
         self._vteps: dict[str, Vtep] = {}
@@ -108,6 +111,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._threads: dict[int, list[Any]] = {}
         self._cleaned: set[int] = set()
         self._settling = False
+        self._counting = False
         self._served: Serve | None = None
         self._posted: Post | None = None
 
@@ -144,13 +148,25 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         LOG.log(logging.getLevelName(level), "log level %s", level)
 
     def _post_status(self, **changes: tuple[str, ...]) -> None:
-        status = dataclasses.replace(self._status, **changes)
+        counters = {name: vtep.counters.copy() for name, vtep in sorted(self._vteps.items())}
+        status = dataclasses.replace(self._status, counters=counters, **changes)
         if status != self._status:
             self._status = status
             self._control.post(status)
 
     def _on_served(self) -> None:
         self._post_status(bridges=tuple(sorted(each.vtep.name for each in self._reconcilers.values() if each.served)))
+
+    def _on_reconciled(self) -> None:
+        self._post_wishes()
+        if not self._counting:
+            self._counting = True
+            hub.spawn_after(COUNTED_SECONDS, self._counted)
+
+    @fatal
+    def _counted(self) -> None:
+        self._counting = False
+        self._post_status()
 
     def _on_update(self, update: Update) -> None:
         touched = self._database.apply(update)
@@ -231,7 +247,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
                 hub.spawn(fatal(_clean), bridge.name, switch)
         elif datapath_id not in self._reconcilers:
             publish = functools.partial(self._publish, bridge.name)
-            reconciler = Reconciler(self._vteps[bridge.name], switch, publish, self._on_served, self._post_wishes)
+            reconciler = Reconciler(self._vteps[bridge.name], switch, publish, self._on_served, self._on_reconciled)
             self._reconcilers[datapath_id] = reconciler
             self._threads[datapath_id] = [hub.spawn(fatal(reconciler.run))]
             if self._statistics_interval:

@@ -6,6 +6,7 @@ import logging
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 
+from vtep_ryu.core.counters import Counters
 from vtep_ryu.core.model import Place, Settings
 from vtep_ryu.core.units import FrozenUnit
 
@@ -17,13 +18,18 @@ class Moves:
 
     A move is a station that is seen at another place than before, or here after the NVC has put it behind another VTEP.
     title says what a logical switch is called, touch takes what to render anew. Times are seconds of any clock that
-    never goes back. count is how often an address was frozen.
+    never goes back. counters count what is frozen.
     """
 
     def __init__(
-        self, name: str, settings: Settings, title: Callable[[str], str], touch: Callable[[FrozenUnit], None]
+        self,
+        name: str,
+        settings: Settings,
+        title: Callable[[str], str],
+        touch: Callable[[FrozenUnit], None],
+        counters: Counters,
     ) -> None:
-        self.count = 0
+        self._counters = counters
         self._name = name
         self._limit = settings.mac_move_limit
         self._window = settings.mac_move_window
@@ -56,12 +62,13 @@ class Moves:
         if not self._limit or not is_move or not self._is_one_too_many(logical_switch, mac, now):
             return False
         self._frozen[logical_switch].add(mac)
-        self.count += 1
+        self._counters.addresses_frozen += 1
+        self._counters.frozen_now += 1
         LOG.warning(
             "%s: %s in %s moves too often (mac_move_limit %d, mac_move_window %d s), now from %s to %s: "
             "it is frozen at %s; %d frozen so far",
             *(self._name, mac, self._title(logical_switch), self._limit, self._window),
-            *(before or remote, place, before or remote, self.count),
+            *(before or remote, place, before or remote, self._counters.addresses_frozen),
         )
         self._touch(FrozenUnit(logical_switch, mac))
         return True
@@ -104,6 +111,7 @@ class Moves:
         if not self.is_frozen(logical_switch, mac):
             return None
         self._frozen[logical_switch].discard(mac)
+        self._counters.frozen_now -= 1
         if not self._frozen[logical_switch]:
             del self._frozen[logical_switch]
         LOG.info("%s: %s in %s is not frozen any more: %s", self._name, mac, self._title(logical_switch), why)

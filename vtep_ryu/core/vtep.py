@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.bindings import Bindings
+from vtep_ryu.core.counters import Counters
 from vtep_ryu.core.database import Database
 from vtep_ryu.core.faults import UNSPECIFIED_FAULT, PortFaults, SwitchFaults
 from vtep_ryu.core.identity import Identities, Numbers
@@ -51,7 +52,8 @@ class Vtep:
         self.identities = Identities()
         self.group_numbers = Numbers(p.UNKEYED)
         self.stations = Stations(settings.binding_mac_limit, settings.switch_mac_limit)
-        self.moves = Moves(name, settings, self._title, lambda unit: self.dirty.add(unit))
+        self.counters = Counters()
+        self.moves = Moves(name, settings, self._title, lambda unit: self.dirty.add(unit), self.counters)
         self.inventory = Inventory(database, self.bindings, self.stations, self.moves)
         self.ports: dict[str, Port] = {}
         self.dirty: set[Unit] = {AlwaysUnit()}
@@ -182,6 +184,7 @@ class Vtep:
         if self.moves.seen(logical_switch, mac, before, place, now, self.database.remote(logical_switch, mac)):
             return
         outcome = self.stations.seen(logical_switch, mac, place)
+        self.counters.sighted(outcome)
         if outcome is Outcome.BINDING_FULL:
             self.switch_faults.refuse(place, str(place), self.settings.binding_mac_limit, "binding_mac_limit")
         elif outcome is Outcome.SWITCH_FULL:

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import ovs.unixctl.server
 from eventlet import patcher
 
 from vtep_ryu import __version__
+from vtep_ryu.core.counters import Counters
 from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.options import LOG_LEVELS
 
@@ -42,13 +43,14 @@ class Status:
     """What vtep/status tells, besides process id and version.
 
     listen: where switches can connect, nowhere at first; the remotes of the databases; the names of the bridges whose
-    flows are in.
+    flows are in; the counters of the physical switches by name, a second old at most.
     """
 
     listen: tuple[str, ...]
     hardware_vtep: tuple[str, ...]
     open_vswitch: tuple[str, ...]
     bridges: tuple[str, ...]
+    counters: Mapping[str, Counters]
 
 
 class Control(Companion[Status, str]):

@@ -1,0 +1,44 @@
+"""What is counted of a VTEP."""
+
+from tests.unit.example import BASE, LS0, P0, P1, A, B, C
+from tests.unit.world import World
+from vtep_ryu.core.counters import Counters
+from vtep_ryu.core.model import Settings
+
+
+def counted(*sightings, settings=None):
+    """The counters after addresses were seen at places of ls0, in this order."""
+    world = World(BASE, settings=settings)
+    for mac, place in sightings:
+        world.vtep.seen(*world.ids(LS0, place), mac, now=0)
+    return world.vtep.counters
+
+
+def test_an_address_counts_as_learned_once_and_as_moved_each_time_it_is_followed():
+    assert counted((A, P0), (A, P0)) == Counters(addresses_learned=1)
+    assert counted((A, P0), (A, P1), (A, P1), (A, P0)) == Counters(addresses_learned=1, addresses_moved=2)
+
+
+def test_every_sighting_that_a_limit_refuses_counts_whosever_it_is():
+    for settings in (Settings(binding_mac_limit=1), Settings(switch_mac_limit=1)):
+        refused = counted((A, P0), (B, P0), (C, P0), (C, P0), settings=settings)
+        assert refused == Counters(addresses_learned=1, addresses_refused=3)
+
+
+def test_an_address_counts_as_frozen_once_however_often_it_is_seen_elsewhere():
+    settings = Settings(mac_move_limit=1)
+    frozen = counted((A, P0), (A, P1), (A, P0), (A, P0), settings=settings)
+    assert frozen == Counters(addresses_learned=1, addresses_moved=1, addresses_frozen=1, frozen_now=1)
+
+
+def test_what_a_switch_still_knew_was_not_learned_now():
+    world = World(BASE)
+    world.vtep.restore([(*world.ids(LS0, P0), A, 0)], kept=True)
+    assert world.vtep.counters == Counters()
+
+
+def test_a_copy_is_what_was_counted_then():
+    counters = Counters(addresses_learned=1)
+    copy = counters.copy()
+    counters.addresses_learned += 1
+    assert copy == Counters(addresses_learned=1)

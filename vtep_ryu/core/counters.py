@@ -1,0 +1,44 @@
+"""What is counted of one VTEP, for operators. Numbers for bindings are statistics.py's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vtep_ryu.core.learning import Outcome
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the program has had this VTEP. All grow only, but for what ends in _now."""
+
+    addresses_learned: int = 0
+    """Addresses that a frame showed to be at a binding, and that were known at none."""
+
+    addresses_moved: int = 0
+    """Learned addresses that a frame showed at another binding, and that were followed there."""
+
+    addresses_refused: int = 0
+    """Sightings that binding_mac_limit or switch_mac_limit refused.
+
+    Whose they were is not remembered, so an address counts with each of its frames that Open vSwitch hands over.
+    """
+
+    addresses_frozen: int = 0
+    """How often an address was frozen where it is, since it moved more often than mac_move_limit allows."""
+
+    frozen_now: int = 0
+    """Addresses that are frozen at present."""
+
+    def sighted(self, outcome: Outcome) -> None:
+        """Take in what became of a sighting."""
+        match outcome:
+            case Outcome.LEARNED:
+                self.addresses_learned += 1
+            case Outcome.MOVED:
+                self.addresses_moved += 1
+            case Outcome.BINDING_FULL | Outcome.SWITCH_FULL:
+                self.addresses_refused += 1
+
+    def copy(self) -> Counters:
+        """What they are now."""
+        return replace(self)
