@@ -2,8 +2,10 @@
 
 import pytest
 
+from tests.unit.example import BASE
+from tests.unit.world import World
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.statistics import BindingStats, count
+from vtep_ryu.core.statistics import BindingStats, count, of_bindings
 
 UNTAGGED, TAGGED = p.binding_id(3, 0), p.binding_id(3, 10)
 
@@ -41,3 +43,18 @@ def test_bindings_are_counted_apart():
 )
 def test_what_no_binding_received_or_sent_is_not_counted(classify, egress):
     assert count(classify, egress) == {}
+
+
+def test_every_binding_has_statistics_by_its_row_and_nothing_else_has():
+    vtep = World(BASE, "physical_port p1 0=ls0 4095=ls0", "physical_port p9 0=ls0").vtep
+    counted = {
+        p.binding_id(1, 0): BindingStats(1, 2, 3, 4),
+        p.binding_id(1, 99): BindingStats(9, 9, 9, 9),
+        p.binding_id(77, 0): BindingStats(9, 9, 9, 9),
+    }
+    assert of_bindings(counted, vtep.bindings, vtep.ports) == {
+        ("physical_port-p0", 0): BindingStats(1, 2, 3, 4),
+        ("physical_port-p0", 10): BindingStats(),
+        ("physical_port-p1", 0): BindingStats(),
+        ("physical_port-p9", 0): BindingStats(),
+    }

@@ -8,7 +8,6 @@ from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
 from vtep_ryu.core.model import UNKNOWN_DST, Place, Port, Settings
 from vtep_ryu.core.pipeline import tunnel_port_name
-from vtep_ryu.core.statistics import BindingStats
 from vtep_ryu.core.units import (
     AlwaysUnit,
     BindingUnit,
@@ -375,16 +374,3 @@ def test_the_tunnel_ports_are_those_that_exist_in_the_order_of_the_addresses():
 def test_a_tunnel_ports_name_says_its_address_and_fits_into_15_characters(ip, name):
     assert tunnel_port_name(ip) == name
     assert len(name) <= 15
-
-
-def test_statistics_go_to_the_rows_that_bind_the_places(world):
-    counted = {
-        p.binding_id(1, 0): BindingStats(1, 2, 3, 4),
-        p.binding_id(1, 10): BindingStats(5, 6, 7, 8),
-        p.binding_id(1, 99): BindingStats(9, 9, 9, 9),
-        p.binding_id(77, 0): BindingStats(9, 9, 9, 9),
-    }
-    assert world.vtep.statistics(counted) == {
-        ("physical_port-p0", 0): BindingStats(1, 2, 3, 4),
-        ("physical_port-p0", 10): BindingStats(5, 6, 7, 8),
-    }

@@ -14,7 +14,7 @@ from vtep_ryu.core.flow import NOTHING, Rendering
 from vtep_ryu.core.model import Port
 from vtep_ryu.core.plan import plan
 from vtep_ryu.core.render import render
-from vtep_ryu.core.statistics import BindingStats, count
+from vtep_ryu.core.statistics import BindingStats, count, of_bindings
 from vtep_ryu.core.units import AlwaysUnit, Unit
 from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost
@@ -108,16 +108,13 @@ class Reconciler:
         self._retry_at = time.monotonic() + (0 if has_room else RETRY_SECONDS)
 
     def report(self, interval: float, report: Report) -> None:
-        """Report the bindings' statistics every interval seconds where they changed, until the connection is lost."""
-        last: dict[tuple[str, int], BindingStats] = {}
+        """Report the bindings' statistics every interval seconds, until the connection is lost."""
         try:
             while True:
                 hub.sleep(interval)
                 counted = count(self.switch.counters(p.CLASSIFY), self.switch.counters(p.EGRESS))
-                statistics = self.vtep.statistics(counted)
-                if statistics != last:
-                    report(statistics)
-                    last = statistics
+                if self.served:  # Else the flows of a binding may be still to come.
+                    report(of_bindings(counted, self.vtep.bindings, self.vtep.ports))
         except (SwitchLost, Refused):
             return
 

@@ -39,6 +39,10 @@ class Bindings:
         """The places bound to a logical switch, sorted."""
         return sorted(self._places.get(logical_switch, ()), key=lambda place: (place.port, place.vlan))
 
+    def all_places(self) -> Iterable[tuple[Place, str]]:
+        """Every place that is bound, with the UUID of the Physical_Port row by which it is."""
+        return ((place, min(self._claims[place])) for place in self._bound)
+
     def is_bound(self, logical_switch: str) -> bool:
         """Whether any place is bound to the logical switch."""
         return bool(self._places.get(logical_switch))

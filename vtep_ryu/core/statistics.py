@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.bindings import Bindings
+from vtep_ryu.core.model import Place, Port
 
 Counted: TypeAlias = tuple[Mapping[str, Any], int, int]
 """A flow's match by OpenFlow field, its packets and its bytes."""
@@ -20,7 +22,12 @@ Counted: TypeAlias = tuple[Mapping[str, Any], int, int]
 
 @dataclass(frozen=True, slots=True)
 class BindingStats:
-    """What a binding has received from its port ("from local") and sent there ("to local") since it is bound."""
+    """What a binding has received from its port ("from local") and sent there ("to local").
+
+    It counts on for as long as the VLAN is bound without a gap, whatever to (one transaction may bind it to another
+    logical switch), and over a restart of this program. It begins at 0 with flows that are new: after a restart of
+    ovs-vswitchd, and when the port has got another OpenFlow number.
+    """
 
     packets_from_local: int = 0
     bytes_from_local: int = 0
@@ -41,3 +48,16 @@ def count(classify: Iterable[Counted], egress: Iterable[Counted]) -> dict[int, B
         if p.EGRESS_BINDING.oxm in match and p.INGRESS_BINDING.oxm not in match:
             sent[match[p.EGRESS_BINDING.oxm]] = (packets, octets)
     return {id: BindingStats(*received[id], *sent.get(id, (0, 0))) for id in received.keys() | sent.keys()}
+
+
+def of_bindings(
+    counted: Mapping[int, BindingStats], bindings: Bindings, ports: Mapping[str, Port]
+) -> dict[tuple[str, int], BindingStats]:
+    """The statistics of every binding, by the UUID of its Physical_Port row and VLAN, from those by binding id."""
+
+    def at(place: Place) -> BindingStats:
+        port = ports.get(place.port)
+        id = None if port is None else p.binding_id(port.number, place.vlan)
+        return BindingStats() if id is None else counted.get(id, BindingStats())
+
+    return {(row, place.vlan): at(place) for place, row in bindings.all_places()}

@@ -19,7 +19,6 @@ from vtep_ryu.core.inventory import Inventory
 from vtep_ryu.core.learning import Outcome, Stations
 from vtep_ryu.core.mobility import Moves
 from vtep_ryu.core.model import UNKNOWN_DST, Bridge, PhysicalSwitch, Place, Port, Settings
-from vtep_ryu.core.statistics import BindingStats
 from vtep_ryu.core.units import (
     AlwaysUnit,
     BindingUnit,
@@ -103,11 +102,6 @@ class Vtep:
         if self._row is not None and found:
             faults[self._row.uuid] = found
         return faults
-
-    def statistics(self, counted: Mapping[int, BindingStats]) -> dict[tuple[str, int], BindingStats]:
-        """Statistics by binding id as those of (UUID of the Physical_Port row, VLAN), for what is bound."""
-        located = ((Place(self._names.get(p.binding_of(id)[0], ""), p.binding_of(id)[1]), id) for id in counted)
-        return {(row, place.vlan): counted[id] for place, id in located if (row := self.bindings.row(place))}
 
     def describe(self, unit: Unit) -> str:
         """A unit in words."""

@@ -331,18 +331,21 @@ class Faults(SwitchWriter):
 
 
 class Statistics(SwitchWriter):
-    """vlan_stats: a Logical_Binding_Stats row for every binding that has been counted, and none for others."""
+    """vlan_stats: a Logical_Binding_Stats row for every binding, and none for others.
+
+    A binding that has gone and come back has a new row, which waits to be counted anew.
+    """
 
     what = "statistics are"
 
     def __init__(self, client: OvsdbClient[Any, Any]) -> None:
         super().__init__(client)
-        self._counted: dict[str, Mapping[tuple[str, int], BindingStats]] = {}
+        self._counted: dict[str, dict[tuple[str, int], BindingStats]] = {}
 
     def take(self, post: Post) -> None:
         super().take(post)
-        if isinstance(post, PublishStatistics):
-            self._counted[post.physical_switch] = post.bindings
+        if isinstance(post, PublishStatistics) and post.bindings != self._counted.get(post.physical_switch):
+            self._counted[post.physical_switch] = dict(post.bindings)
             self._dirty = True
 
     def _write_switch(self, transaction: Any, switch: Any, wanted: PublishSwitches) -> bool:
@@ -351,12 +354,13 @@ class Statistics(SwitchWriter):
             return False
         return any([self._write_port(transaction, port, counted) for port in switch.ports])
 
-    def _write_port(self, transaction: Any, port: Any, counted: Mapping[tuple[str, int], BindingStats]) -> bool:
+    def _write_port(self, transaction: Any, port: Any, counted: dict[tuple[str, int], BindingStats]) -> bool:
         changed = False
         there = dict(port.vlan_stats)
         wanted = {vlan: stats for vlan in port.vlan_bindings if (stats := counted.get((str(port.uuid), vlan)))}
         for vlan in there.keys() - wanted.keys():
             port.delkey("vlan_stats", vlan)
+            counted.pop((str(port.uuid), vlan), None)
             changed = True
         for vlan, stats in wanted.items():
             row = there.get(vlan)
