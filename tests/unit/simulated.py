@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.flow import Flow, Group, Rendering, ToGroup
+from vtep_ryu.core.flow import Bucket, Flow, Group, Rendering, ToGroup
 from vtep_ryu.core.plan import PutFlow, PutGroup, RemoveFlow, RemoveGroup, Step, plan
 from vtep_ryu.core.render import render
 from vtep_ryu.core.units import Unit
@@ -13,7 +13,7 @@ from vtep_ryu.core.vtep import Vtep
 
 
 class SimulatedSwitch:
-    """Takes steps in their order, and none that would leave a flow with a group that is not there."""
+    """Takes steps in their order, and none that would leave a flow or group with a group that is not there."""
 
     def __init__(self) -> None:
         self.flows: dict[object, Flow] = {}
@@ -23,6 +23,7 @@ class SimulatedSwitch:
         for step in steps:
             match step.change:
                 case PutGroup(group):
+                    assert groups_of(*group.buckets) <= self.groups.keys(), f"{group} comes before what it uses"
                     self.groups[group.id] = group
                 case PutFlow(flow):
                     assert groups_of(flow) <= self.groups.keys(), f"{flow} comes before its group"
@@ -49,9 +50,9 @@ class SimulatedSwitch:
         return sorted(str(entry) for entry in (*self.flows.values(), *self.groups.values()))
 
 
-def groups_of(flow: Flow) -> set[int]:
-    """The groups that a flow refers to."""
-    return {action.group_id for action in flow.actions if isinstance(action, ToGroup)}
+def groups_of(*users: Flow | Bucket) -> set[int]:
+    """The groups that flows or buckets refer to."""
+    return {action.group_id for user in users for action in user.actions if isinstance(action, ToGroup)}
 
 
 class Follower:

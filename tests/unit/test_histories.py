@@ -6,11 +6,13 @@ The last state includes which logical switches the switch forwards for: of two w
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.simulated import Follower
 from tests.unit.world import flows
+from vtep_ryu.core import flood
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
 from vtep_ryu.core.model import (
@@ -242,12 +244,14 @@ EVENTS = st.one_of(
 )
 
 
-@given(SETTINGS, st.lists(EVENTS, max_size=30))
-def test_any_history_ends_with_what_its_last_state_alone_would_lead_to(settings, events):
-    history = History(settings)
-    history.update(BEGINNING, complete=True)
-    history.set_ports(BEGINNING_PORTS)
-    history.reconcile()
-    for method, arguments in events:
-        method(history, *arguments)
-    history.end()
+@given(SETTINGS, st.sampled_from([1, flood.MEMBERS_PER_PART]), st.lists(EVENTS, max_size=30))
+def test_any_history_ends_with_what_its_last_state_alone_would_lead_to(settings, members_per_part, events):
+    with pytest.MonkeyPatch.context() as many:
+        many.setattr(flood, "MEMBERS_PER_PART", members_per_part)
+        history = History(settings)
+        history.update(BEGINNING, complete=True)
+        history.set_ports(BEGINNING_PORTS)
+        history.reconcile()
+        for method, arguments in events:
+            method(history, *arguments)
+        history.end()

@@ -220,14 +220,41 @@ def test_a_part_that_grows_too_large_is_two_and_the_others_stay():
     assert counts[-1] > counts[0]
 
 
-@pytest.mark.parametrize("count", [500, 501, 1001])
-def test_more_bindings_than_a_group_message_holds_are_split_for_frames_from_both_sides(count):
-    world = World(LOCAL, "physical_port p1", "physical_port p0 " + " ".join(f"{vlan}=ls0" for vlan in range(count)))
+def bindings(count: int) -> str:
+    return "physical_port p1\nphysical_port p0 " + " ".join(f"{vlan}=ls0" for vlan in range(count))
+
+
+@pytest.mark.parametrize("count", [1, 500, 501, 1001, 4000])
+def test_more_bindings_than_can_be_copied_to_in_one_go_are_in_parts_for_frames_from_both_sides(count):
+    world = World(LOCAL, bindings(count))
     flows = [f"flood 100: switch=5000 from_tunnel={side}" for side in (0, 1)]
     from_port, from_tunnel = (replicated(world, flow, p.EGRESS_BINDING) for flow in flows)
     assert from_port == from_tunnel
-    assert [len(ids) for _, ids in from_port] == [500] * (count // 500) + [count % 500] * (count % 500 > 0)
-    assert [id for _, ids in from_port for id in ids] == [p.binding_id(3, vlan) for vlan in range(count)]
+    assert {kind for kind, _ in from_port} == {GroupType.ALL}
+    assert all(len(ids) <= 500 for _, ids in from_port)
+    assert (len(from_port) == 1) == (count <= 500)
+    assert sorted(id for _, ids in from_port for id in ids) == [p.binding_id(3, vlan) for vlan in range(count)]
+
+
+def test_a_few_bindings_beside_many_members_are_not_taken_up_anew_nor_the_other_way_round():
+    remote = f"mcast_remote ls0 unknown-dst {members(501)}"
+    many_members = rendering(World(LOCAL, SOURCE_NODE, remote, bindings(500)).vtep).groups
+    many_bindings = rendering(World(LOCAL, SOURCE_NODE, remote.replace(members(501), members(500)), bindings(501)).vtep)
+    ids = [p.group_id(kind, 5000) for kind in (p.GroupKind.LOCAL, p.GroupKind.REMOTE)]
+    for groups, few in ((many_members, ids[0]), (many_bindings.groups, ids[1])):
+        in_parts = {group.id for group in groups if isinstance(group.buckets[0].actions[0], ToGroup)}
+        assert few not in in_parts
+        assert {*ids, *in_parts} - {few} == in_parts
+
+
+def test_a_binding_that_comes_or_goes_changes_nothing_but_the_group_of_its_part():
+    world = World(LOCAL, bindings(3999))
+    for count in (4000, 3999, 3998, 3999):
+        before = set(rendering(world.vtep).groups)
+        world.become(LOCAL, bindings(count))
+        [group] = set(rendering(world.vtep).groups) - before
+        [had] = [each for each in before if each.id == group.id]
+        assert len(set(had.buckets) ^ set(group.buckets)) == 1
 
 
 def test_service_node_fails_over_within_one_group_and_leaves_out_what_does_not_fit():

@@ -11,25 +11,15 @@ from vtep_ryu.core.flow import Action, Bucket, Flow, Group, GroupType, Match, Re
 # One group message of 64 KiB holds about 1,360 buckets that encapsulate; a longer one makes the switch hang up.
 BUCKETS_PER_GROUP = 500
 
-# What Open vSwitch does with a packet in one go fits into 64 KiB: about 780 copies that encapsulate. It leaves out the
-# rest without a word. This many leave room for about 1,100 local copies.
+# What Open vSwitch does with a packet in one go fits into 64 KiB, about 780 copies that encapsulate, of which it leaves
+# out the rest without a word; and takes 4,096 lookups, two for each local copy, or it drops the packet. There is room
+# for so many members of either sort.
 MEMBERS_PER_PART = 500
 
 
-def to_binding(binding: int) -> Bucket:
+def to_binding(binding: int) -> tuple[Action, ...]:
     """A copy for a local binding, which the egress tables finish."""
-    return Bucket((Set(p.EGRESS_BINDING, binding), Resubmit(p.EGRESS_POLICY)))
-
-
-def every(group_ids: Sequence[int], buckets: Sequence[Bucket]) -> tuple[Group, ...]:
-    """Groups that copy to every bucket, as many as it takes."""
-    parts = (buckets[n : n + BUCKETS_PER_GROUP] for n in range(0, len(buckets), BUCKETS_PER_GROUP))
-    return tuple(Group(id, GroupType.ALL, tuple(part)) for id, part in zip(group_ids, parts, strict=True))
-
-
-def groups_needed(buckets: int) -> int:
-    """How many groups every() takes for this many buckets."""
-    return -(-buckets // BUCKETS_PER_GROUP)
+    return (Set(p.EGRESS_BINDING, binding), Resubmit(p.EGRESS_POLICY))
 
 
 def parts(members: Sequence[str], name: str = "") -> dict[str, Sequence[str]]:
@@ -41,8 +31,8 @@ def parts(members: Sequence[str], name: str = "") -> dict[str, Sequence[str]]:
     if len(members) <= MEMBERS_PER_PART:
         return {name: members} if members else {}
     bit = 1 << len(name)
-    zeros = [ip for ip in members if not crc32(ip.encode()) & bit]
-    ones = [ip for ip in members if crc32(ip.encode()) & bit]
+    zeros = [member for member in members if not crc32(member.encode()) & bit]
+    ones = [member for member in members if crc32(member.encode()) & bit]
     return parts(zeros, f"{name}0") | parts(ones, f"{name}1")
 
 

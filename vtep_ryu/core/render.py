@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 from vtep_ryu.core import classify, egress, flood, forward, learn
 from vtep_ryu.core import pipeline as p
@@ -82,12 +82,11 @@ def _flood(vtep: Vtep, switch: str) -> Rendering:
     if identity is None:
         return _without_groups(vtep, unit)
     bound = [place for place in vtep.bindings.places(switch) if place.port in vtep.ports]
-    buckets = [flood.to_binding(p.binding_id(vtep.ports[place.port].number, place.vlan)) for place in bound]
-    count = flood.groups_needed(len(buckets))
-    ids = [p.group_id(p.GroupKind.LOCAL, identity.id), *_numbered(vtep, unit, "local", range(1, count))]
-    local = flood.every(ids[:count], buckets)
+    ids = [p.binding_id(vtep.ports[place.port].number, place.vlan) for place in bound]
+    copies = {str(id): flood.to_binding(id) for id in ids}
+    local = _every_member(vtep, unit, "local", p.group_id(p.GroupKind.LOCAL, identity.id), copies)
     remote = _replicate(vtep, unit, identity, UNKNOWN_DST, p.group_id(p.GroupKind.REMOTE, identity.id))
-    flows = flood.flood(identity.id, local, remote[-1:], p.note_on(switch))
+    flows = flood.flood(identity.id, local[-1:], remote[-1:], p.note_on(switch))
     return Rendering(tuple(flows), (*local, *remote))
 
 
@@ -95,7 +94,7 @@ def _multicast(vtep: Vtep, switch: str, mac: str) -> Rendering:
     unit, identity = MulticastUnit(switch, mac), vtep.identities.of(switch)
     if identity is None or not vtep.database.members(switch, mac):
         return _without_groups(vtep, unit)
-    [id] = _numbered(vtep, unit, "remote", [0])
+    [id] = _numbered(vtep, unit, "address", [0])
     remote = _replicate(vtep, unit, identity, mac, id)
     return Rendering((flood.multicast(identity.id, mac, remote[-1:]),), remote)
 
@@ -104,15 +103,22 @@ def _replicate(vtep: Vtep, unit: FloodUnit | MulticastUnit, identity: Identity, 
     """The groups that replicate to the members of an address. The last one has this id and uses the others."""
     copies, row = _copies(vtep, unit, identity, mac), vtep.database.logical_switch(unit.logical_switch)
     is_source_node = row is not None and row.replication_mode == "source_node"
-    parts = flood.parts(list(copies)) if is_source_node else {}
-    names = list(parts) if len(parts) > 1 else []
-    part_ids, anew_ids = (_numbered(vtep, unit, what, names) for what in ("part", "anew"))
-    if not copies:
-        return ()
-    if not is_source_node:
+    groups = _every_member(vtep, unit, "remote", id, copies if is_source_node else {})
+    if copies and not is_source_node:
         return (flood.first_alive(id, list(copies.values()), vtep.tunnel_ports[0]),)
+    return groups
+
+
+def _every_member(
+    vtep: Vtep, unit: Unit, sort: str, id: int, copies: Mapping[str, tuple[Action, ...]]
+) -> tuple[Group, ...]:
+    """The groups that make every copy, which are by member. The last one has this id and uses the others."""
+    parts = flood.parts(list(copies))
+    names = list(parts) if len(parts) > 1 else []
+    part_ids, anew_ids = (_numbered(vtep, unit, f"{sort} {what}", names) for what in ("part", "anew"))
     numbered = list(zip(part_ids, anew_ids, strict=True))
-    return flood.every_member(id, numbered, [[copies[ip] for ip in part] for part in parts.values()])
+    made = [[copies[member] for member in part] for part in parts.values()]
+    return flood.every_member(id, numbered, made) if copies else ()
 
 
 def _copies(vtep: Vtep, unit: FloodUnit | MulticastUnit, identity: Identity, mac: str) -> dict[str, tuple[Action, ...]]:
@@ -131,7 +137,7 @@ def _numbered(vtep: Vtep, unit: Unit, what: str, names: Sequence[Hashable]) -> l
 
 
 def _without_groups(vtep: Vtep, unit: Unit) -> Rendering:
-    for what in ("local", "remote", "part", "anew"):
+    for what in ("address", "local part", "local anew", "remote part", "remote anew"):
         _numbered(vtep, unit, what, ())
     return NOTHING
 
