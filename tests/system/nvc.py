@@ -80,6 +80,14 @@ class Nvc:
 
     def multicast(self, switch: str, mac: str, *ips: str, settle: bool = True) -> None:
         """Add a row to Mcast_Macs_Remote, or give the one that is there another locator set."""
+        self.write(*self._multicast(switch, mac, *ips), settle=settle)
+
+    def replicate(self, switch: str, mode: str, *ips: str) -> None:
+        """Change the mode of a logical switch and the members of its unknown-dst in one transaction."""
+        update = _update("Logical_Switch", "name", switch, {"replication_mode": mode})
+        self.write(update, *self._multicast(switch, "unknown-dst", *ips))
+
+    def _multicast(self, switch: str, mac: str, *ips: str) -> list[dict[str, Any]]:
         operations, locators = self._locators(ips)
         members = ["set", [locators[ip] for ip in ips]]
         new = {"op": "insert", "table": "Physical_Locator_Set", "row": {"locators": members}, "uuid-name": "members"}
@@ -88,7 +96,7 @@ class Nvc:
         where = [["MAC", "==", mac], ["logical_switch", "==", reference]]
         known = any(each["MAC"] == mac and each["logical_switch"] == reference[1] for each in self._mcast_remotes())
         put = {"op": "update", "where": where} if known else {"op": "insert"}
-        self.write(*operations, new, {**put, "table": "Mcast_Macs_Remote", "row": row}, settle=settle)
+        return [*operations, new, {**put, "table": "Mcast_Macs_Remote", "row": row}]
 
     def delete(self, table: str, mac: str, switch: str = "ls0") -> None:
         """Delete the rows of a logical switch for an address."""

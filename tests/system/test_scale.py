@@ -1,6 +1,7 @@
 """Replication to more members and bindings than Open vSwitch copies to in one go."""
 
 import struct
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +16,11 @@ from tests.system.nvc import VTEP, Nvc, Site, is_payload, new_frame, tunnelled
 
 pytestmark = pytest.mark.timeout(180)
 
-ROUTER = "10.2.2.7"
+ROUTER, APART = "10.2.2.7", "10.2.2.6"
 GROUP = "01:00:5e:01:02:03"
 UNKNOWN = "02:99:00:00:00:01"
+CHANGES = 10
+"""How often the mode and the members are changed to and fro while frames are sent."""
 VLANS = range(1, 4001)
 BINDINGS = {("p0", 0), ("p1", 0), *(("p2", vlan) for vlan in (0, *VLANS))}
 MEMBERS = [str(IPv4Address("10.64.0.1") + n) for n in range(4000)]
@@ -25,8 +28,8 @@ MEMBERS = [str(IPv4Address("10.64.0.1") + n) for n in range(4000)]
 
 @pytest.fixture(scope="module")
 def site(lab: Lab) -> Site:
-    """A VTEP with three hosts, and a peer that is the router to all members."""
-    site = Site(lab, ("p0", "p1", "p2"), [ROUTER])
+    """A VTEP with three hosts, a peer that is the router to all members, and one that may be a member itself."""
+    site = Site(lab, ("p0", "p1", "p2"), [ROUTER, APART])
     site.node.ip("route", "add", "10.64.0.0/16", "via", ROUTER)
     for number, host in enumerate(site.hosts.values(), start=1):
         host.address = f"192.168.1.{number}/24"
@@ -179,6 +182,43 @@ def test_bindings_come_and_go_one_by_one_and_the_others_get_every_frame_once(nvc
     wrong = {(frame, vlan): came[frame, vlan] for frame in sent for vlan in stay if came[frame, vlan] != 1}
     assert wrong == {}
     assert any(came[frame, come_and_go[-1]] for frame in sent)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "pause"),
+    [
+        (("service_node", 1), ("source_node", 3), 0.003),
+        (("service_node", 3), ("source_node", 1), 0.003),
+        (("service_node", 1), ("source_node", 600), 0.03),  # Beyond 500 they are in parts.
+        (("source_node", 3), ("source_node", 600), 0.03),
+    ],
+)
+def test_a_member_that_stays_gets_every_frame_once_while_the_mode_and_other_members_change_together(
+    nvc: Nvc, site: Site, one: tuple[str, int], other: tuple[str, int], pause: float
+) -> None:
+    """It is a member in both; in service_node mode it is the service node."""
+    nvc.replicate("ls0", one[0], APART, *MEMBERS[: one[1]])
+    sender, sent = site.hosts["p0"], []
+
+    def change() -> None:
+        for mode, count in [other, one] * CHANGES:
+            nvc.replicate("ls0", mode, APART, *MEMBERS[:count])
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        site.peers[APART].capture() as remote,
+        site.hosts["p1"].capture() as local,
+    ):
+        changing = pool.submit(change)
+        while not changing.done():
+            sent.append(new_frame(sender.mac))
+            sender.send(sent[-1])
+            time.sleep(pause)
+        changing.result()
+        there = Counter(each.frame for each in tunnelled(remote.quiet(), APART))
+        here = Counter(local.quiet())
+    for came in (there, here):
+        assert {n: came[frame] for n, frame in enumerate(sent) if came[frame] != 1} == {}
 
 
 def test_members_come_and_go_one_by_one_and_the_others_get_every_frame_once(nvc: Nvc, site: Site) -> None:
