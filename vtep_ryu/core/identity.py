@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
 from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.claims import Claims
 from vtep_ryu.core.model import LogicalSwitch
 
 
@@ -68,8 +68,7 @@ class Identities:
         self._rows: dict[str, LogicalSwitch] = {}
         self._identities: dict[str, Identity] = {}
         self._by_id: dict[int, str] = {}
-        self._claims: dict[int, set[str]] = defaultdict(set)
-        self._owners: dict[int, str] = {}
+        self._claims = Claims[int]()
         self._refused: set[str] = set()
         self._unkeyed = Numbers(p.UNKEYED)
 
@@ -93,47 +92,37 @@ class Identities:
     def owner(self, row: LogicalSwitch) -> LogicalSwitch | None:
         """The logical switch that has the VNI that a row asks for."""
         vni = usable_key(row)
-        return self._rows[self._owners[vni]] if vni in self._owners else None
+        owner = self._claims.owner(vni) if vni is not None else None
+        return self._rows[owner] if owner is not None else None
 
     def update(self, rows: Mapping[str, LogicalSwitch | None]) -> set[str]:
         """Take in bound logical switches' rows that changed together, with None where one is not bound any more.
 
         Returns the logical switches whose identity changed: also others, where a VNI passes from one to another.
         """
-        affected, vnis = set(rows), set()
+        gone, new = [], []
         for switch, row in rows.items():
             before, now = usable_key(self._rows.get(switch)), usable_key(row)
             if row is None:
                 self._rows.pop(switch, None)
             else:
                 self._rows[switch] = row
-            if before is not None:
-                self._claims[before].discard(switch)
-                vnis.add(before)
-            if now is not None:
-                self._claims[now].add(switch)
-                vnis.add(now)
-        for vni in vnis:
-            affected |= self._claims[vni]
-            if not self._claims[vni]:
-                del self._claims[vni]
-                self._owners.pop(vni, None)
-            elif self._owners.get(vni) not in self._claims[vni]:
-                self._owners[vni] = min(self._claims[vni])
-        return self._identify_again(affected)
+            if before is not None and before != now:
+                gone.append((before, switch))
+            if now is not None and before != now:
+                new.append((now, switch))
+        return self._identify_again({*rows, *self._claimants(self._claims.update(gone, new))})
 
     def keep(self, forwarding: Iterable[tuple[int, int]]) -> set[str]:
         """Take in which logical switches a switch forwards for: their ids, each with p.note_on() the UUID.
 
         They keep their VNI if they still ask for it. Returns the logical switches whose identity changed.
         """
-        affected = set()
-        for vni, note in forwarding:
-            for switch in self._claims.get(vni, ()):
-                if p.note_on(switch) == note:
-                    affected |= {switch, self._owners[vni]}
-                    self._owners[vni] = switch
-        return self._identify_again(affected)
+        return self._identify_again(self._claimants({vni for vni, note in forwarding if self._claims.keep(vni, note)}))
+
+    def _claimants(self, vnis: Collection[int]) -> set[str]:
+        owners = {owner for vni in vnis if (owner := self._claims.owner(vni)) is not None}
+        return owners.union(*map(self._claims.waiting, vnis))
 
     def _identify_again(self, affected: set[str]) -> set[str]:
         found = {switch: self._identify(switch) for switch in affected}
@@ -149,7 +138,7 @@ class Identities:
             self._unkeyed.release(logical_switch)
             return None
         vni = usable_key(row)
-        if vni is not None and self._owners[vni] == logical_switch:
+        if vni is not None and self._claims.owner(vni) == logical_switch:
             self._unkeyed.release(logical_switch)
             return Identity(vni, vni)
         return Identity(p.UNKEYED | self._unkeyed.claim(logical_switch), None)
