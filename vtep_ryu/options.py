@@ -42,6 +42,7 @@ class Options:
     packet_in_burst: int
     statistics_interval: int
     accept_any_source: bool
+    honour_vni_0: bool
     pin_remote: bool
     mac_move_limit: int
     mac_move_window: int
@@ -163,8 +164,15 @@ OPTIONS = (
         "accept_any_source",
         False,
         _Choice("accept_any_source", {"false": False, "true": True}),
-        "Accept VXLAN frames with a known VNI from any source address, not only from the locators the database names "
-        "for that VNI; true or false. Default: false.",
+        "Accept VXLAN frames with a logical switch's VNI from any source address, not only from the locators its rows "
+        "name; true or false. Default: false.",
+        cfg.BoolOpt,
+    ),
+    _option(
+        "honour_vni_0",
+        False,
+        _Choice("honour_vni_0", {"false": False, "true": True}),
+        "Take a tunnel_key of 0 for VNI 0; true or false. Default: false, 0 says that a key is not ready.",
         cfg.BoolOpt,
     ),
     _option(

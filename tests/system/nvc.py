@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 from apps.lab import Capture, Frame, Host, Lab, Node, Tag, Vxlan
+from apps.lab.database import listed
 from apps.lab.frames import BROADCAST
 from tests.system.support import set_up
 
@@ -16,7 +17,10 @@ _frame_numbers = count(1)
 
 
 class Nvc:
-    """A network virtualization controller: each method is one transaction, and returns once the switch follows it."""
+    """A network virtualization controller: each method is one transaction, and returns once the switch follows it.
+
+    A locator is written as its address, and after a slash its tunnel_key if it has one: 10.2.2.9/7001.
+    """
 
     def __init__(self, node: Node) -> None:
         """The controller of a node that is a VTEP. A port and a logical switch of its own tell it what is done."""
@@ -65,7 +69,7 @@ class Nvc:
         self.write(*updates)
 
     def unicast(self, switch: str, macs: Mapping[str, str], settle: bool = True) -> None:
-        """Add rows to Ucast_Macs_Remote: {MAC: locator's address}."""
+        """Add rows to Ucast_Macs_Remote: {MAC: locator}."""
         inserts, locators = self._locators(macs.values())
         reference = ["uuid", self._uuid("Logical_Switch", "name", switch)]
         for mac, ip in macs.items():
@@ -98,6 +102,21 @@ class Nvc:
         put = {"op": "update", "where": where} if known else {"op": "insert"}
         return [*operations, new, {**put, "table": "Mcast_Macs_Remote", "row": row}]
 
+    def rekey(self, *keys: tuple[str, int | None]) -> None:
+        """Change the tunnel_key of locators: (locator as it is, its new key or None for none)."""
+        known = {_locator(row): row["_uuid"] for row in self.node.rows("Physical_Locator")}
+        self.write(
+            *(
+                {
+                    "op": "update",
+                    "table": "Physical_Locator",
+                    "where": [["_uuid", "==", ["uuid", known[locator]]]],
+                    "row": {"tunnel_key": UNSET if key is None else key},
+                }
+                for locator, key in keys
+            )
+        )
+
     def delete(self, table: str, mac: str, switch: str = "ls0") -> None:
         """Delete the rows of a logical switch for an address."""
         reference = ["uuid", self._uuid("Logical_Switch", "name", switch)]
@@ -122,18 +141,14 @@ class Nvc:
         return self.node.rows("Mcast_Macs_Remote")
 
     def _locators(self, ips: Iterable[str]) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
-        """The operations that make the locators that are missing, and a reference to each by address."""
-        known = {row["dst_ip"]: ["uuid", row["_uuid"]] for row in self.node.rows("Physical_Locator")}
+        """The operations that make the locators that are missing, and a reference to each."""
+        known = {_locator(row): ["uuid", row["_uuid"]] for row in self.node.rows("Physical_Locator")}
         missing = {ip: ["named-uuid", f"locator{n}"] for n, ip in enumerate(dict.fromkeys(ips)) if ip not in known}
-        inserts: list[dict[str, Any]] = [
-            {
-                "op": "insert",
-                "table": "Physical_Locator",
-                "row": {"encapsulation_type": "vxlan_over_ipv4", "dst_ip": ip},
-                "uuid-name": name,
-            }
-            for ip, (_, name) in missing.items()
-        ]
+        inserts: list[dict[str, Any]] = []
+        for written, (_, name) in missing.items():
+            ip, _, key = written.partition("/")
+            row = {"encapsulation_type": "vxlan_over_ipv4", "dst_ip": ip, **({"tunnel_key": int(key)} if key else {})}
+            inserts.append({"op": "insert", "table": "Physical_Locator", "row": row, "uuid-name": name})
         return inserts, known | missing
 
     def _uuid(self, table: str, column: str, value: str) -> str | None:
@@ -141,6 +156,10 @@ class Nvc:
 
     def _update(self, table: str, column: str, value: str, row: Mapping[str, Any]) -> None:
         self.node.transact(_update(table, column, value, row))
+
+
+def _locator(row: Mapping[str, Any]) -> str:
+    return "/".join([row["dst_ip"], *map(str, listed(row["tunnel_key"]))])
 
 
 def _update(table: str, column: str, value: str, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -217,7 +217,8 @@ def test_vlan_4095(network: Network) -> None:
 @pytest.mark.parametrize("wrong", [-1, 0x1000000])
 def test_a_tunnel_key_that_is_no_vni(network: Network, wrong: int) -> None:
     warning = (
-        rf"br0: Logical_Switch ls1 has tunnel_key {wrong}, which is no VNI \(1 to 16777215\): local switching only$"
+        rf"br0: Logical_Switch ls1 has tunnel_key {wrong}, which is no VNI \(1 to 16777215\): "
+        r"local switching only, but for locators with a key$"
     )
     check(
         network,

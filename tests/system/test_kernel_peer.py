@@ -161,6 +161,30 @@ def test_two_kernel_vteps_do_not_reach_each_other_through_ours(nvc: Nvc, network
         assert tunnelled(underlay.frames, SECOND) == []
 
 
+def test_kernel_vteps_with_different_vnis_are_one_logical_switch_by_the_keys_of_their_locators(
+    nvc: Nvc, network: Network, lab: Lab
+) -> None:
+    network.first.add_vni(7001, VTEP)
+    network.second.add_vni(7002, VTEP)
+    one = network.first.add_host(7001, lab.host("one", "192.168.1.7/24"))
+    two = network.second.add_host(7002, lab.host("two", "192.168.1.8/24"))
+    nvc.multicast("ls0", "unknown-dst", f"{FIRST}/7001", f"{SECOND}/7002", FIRST)
+    for host in (one, two, network.there):
+        assert network.here.ping(host) == 3
+        assert host.ping(network.neighbour) == 3
+    nvc.unicast("ls0", {one.mac: f"{FIRST}/7001", two.mac: f"{SECOND}/7002"})
+    for host in (one, two):
+        assert network.neighbour.ping(host) == 3
+        assert host.ping(network.here) == 3
+    nvc.rekey((f"{SECOND}/7002", 7003))
+    for host in (network.here, network.neighbour):
+        host.ip("neighbour", "flush", "all")
+    assert network.here.ping(two, count=1) == 0
+    nvc.rekey((f"{SECOND}/7003", 7002))
+    assert network.here.ping(two) == 3
+    assert network.here.ping(one) == 3
+
+
 def test_hosts_follow_a_tunnel_key_that_changes_on_both_sides(nvc: Nvc, network: Network, lab: Lab) -> None:
     network.first.add_vni(6000, VTEP)
     moved = network.first.add_host(6000, lab.host("moved", "192.168.1.6/24"))

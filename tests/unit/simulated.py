@@ -42,6 +42,15 @@ class SimulatedSwitch:
         flows = [flow for flow in self.flows.values() if flow.table is p.FLOOD]
         return [(match.value, flow.note) for flow in flows for match in flow.match if match.field is p.SWITCH]
 
+    def taking(self) -> list[tuple[int, str | None, int]]:
+        """The VNIs that it takes frames with, the address they come from, None for any, and the note on the flow."""
+        flows = [(flow, {match.field: match.value for match in flow.match}) for flow in self.flows.values()]
+        return [
+            (match[p.TUNNEL_KEY], match.get(p.TUNNEL_SRC), flow.note)
+            for flow, match in flows
+            if p.TUNNEL_KEY in match and flow.table is p.CLASSIFY
+        ]
+
     def expire(self, flow: Flow) -> None:
         """Drop a flow that timed out."""
         del self.flows[flow.key]

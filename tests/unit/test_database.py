@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.world import EMPTY, State, difference, logical, state, whole
+from tests.unit.world import EMPTY, State, difference, locator_of, logical, state, whole
 from vtep_ryu.core.database import Database
-from vtep_ryu.core.model import UNKNOWN_DST, Change, McastRemote, PhysicalSwitch, UcastRemote, Update
+from vtep_ryu.core.model import UNKNOWN_DST, Change, Locator, McastRemote, PhysicalSwitch, UcastRemote, Update
 from vtep_ryu.core.units import (
     FloodUnit,
     LogicalSwitchTouched,
@@ -57,6 +57,7 @@ def without(text, start):
         (f"ucast_remote ls0 {OTHER_MAC} 10.2.2.2", {RemoteUnit(LS0, OTHER_MAC)}),
         (f"ucast_remote ls0 {OTHER_MAC} 10.2.2.4", {RemoteUnit(LS0, OTHER_MAC), SourceUnit(LS0, "10.2.2.4")}),
         (f"ucast_remote ls0 {MAC} 10.2.2.3", {RemoteUnit(LS0, MAC)}),
+        (f"ucast_remote ls0 {MAC} 10.2.2.2/7001", {RemoteUnit(LS0, MAC), SourceUnit(LS0, "10.2.2.2")}),
         (f"ucast_remote ls0 {MAC} 10.2.2.4", {RemoteUnit(LS0, MAC), SourceUnit(LS0, "10.2.2.4")}),
         ("mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3", set()),
         ("mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.4", {FloodUnit(LS0), SourceUnit(LS0, "10.2.2.4")}),
@@ -84,10 +85,10 @@ def test_a_row_that_goes_touches_what_it_leaves_behind_and_nothing_else(start, e
 
 
 def test_a_row_that_takes_another_address_or_logical_switch_touches_both():
-    row = UcastRemote("a", MAC, "x", "10.2.2.2")
+    row = UcastRemote("a", MAC, "x", Locator("10.2.2.2"))
     database = Database()
     database.apply(Update((Change(UcastRemote, "a", row),)))
-    moved = UcastRemote("a", OTHER_MAC, "y", "10.2.2.2")
+    moved = UcastRemote("a", OTHER_MAC, "y", Locator("10.2.2.2"))
     assert database.apply(Update((Change(UcastRemote, "a", moved),))) == {
         RemoteUnit("x", MAC),
         RemoteUnit("y", OTHER_MAC),
@@ -99,8 +100,8 @@ def test_a_row_that_takes_another_address_or_logical_switch_touches_both():
 
 def test_a_row_that_turns_from_unknown_dst_into_a_multicast_address_touches_both():
     database = Database()
-    database.apply(Update((Change(McastRemote, "a", McastRemote("a", UNKNOWN_DST, "x", ("10.2.2.2",))),)))
-    group = McastRemote("a", GROUP, "x", ("10.2.2.2",))
+    database.apply(Update((Change(McastRemote, "a", McastRemote("a", UNKNOWN_DST, "x", (Locator("10.2.2.2"),))),)))
+    group = McastRemote("a", GROUP, "x", (Locator("10.2.2.2"),))
     assert database.apply(Update((Change(McastRemote, "a", group),))) == {FloodUnit("x"), MulticastUnit("x", GROUP)}
     assert database.members("x", UNKNOWN_DST) == ()
 
@@ -144,12 +145,26 @@ def test_rows_are_found_by_what_the_vteps_ask_for():
     assert database.physical_port("physical_port-p0").name == "p0"
     assert database.logical_switch(LS0).tunnel_key == 5000
     assert list(database.remotes(LS0)) == [MAC]
-    assert (database.remote(LS0, MAC), database.remote(LS0, OTHER_MAC)) == ("10.2.2.2", None)
+    assert (database.remote(LS0, MAC), database.remote(LS0, OTHER_MAC)) == (Locator("10.2.2.2"), None)
     assert list(database.multicasts(LS0)) == [GROUP]
-    assert database.members(LS0, UNKNOWN_DST) == ("10.2.2.2", "10.2.2.3")
+    assert database.members(LS0, UNKNOWN_DST) == (Locator("10.2.2.2"), Locator("10.2.2.3"))
     assert database.members(LS0, "01:00:5e:00:00:99") == ()
     assert sorted(database.sources(LS0)) == ["10.2.2.2", "10.2.2.3"]
-    assert (database.is_source(LS0, "10.2.2.3"), database.is_source(LS0, "10.2.2.4")) == (True, False)
+    assert database.locators(LS0, "10.2.2.3") == [Locator("10.2.2.3")]
+    assert database.locators(LS0, "10.2.2.4") == []
+
+
+def test_a_vtep_is_one_source_however_many_locators_it_has():
+    database = loaded(BASE, f"mcast_remote ls0 {GROUP} 10.2.2.2/7002 10.2.2.2/7001 10.2.2.4/7001")
+    assert sorted(database.sources(LS0)) == ["10.2.2.2", "10.2.2.3", "10.2.2.4"]
+    at_2 = [Locator("10.2.2.2"), Locator("10.2.2.2", 7001), Locator("10.2.2.2", 7002)]
+    assert database.locators(LS0, "10.2.2.2") == at_2
+    assert database.locators(LS0, "10.2.2.4") == [Locator("10.2.2.4", 7001)]
+
+
+def test_locators_are_in_the_order_of_the_numbers_that_their_addresses_are_then_of_their_keys():
+    in_order = ["10.2.2.4", "10.2.2.4/0", "10.2.2.4/7001", "10.2.2.10", "10.2.2.10/5"]
+    assert [str(locator) for locator in sorted(map(locator_of, reversed(in_order)))] == in_order
 
 
 def test_uuids_of_one_table_are_not_those_of_another():
@@ -179,23 +194,24 @@ def test_a_physical_switch_row_that_is_replaced_by_another_of_its_name_is_that_o
 def test_of_duplicates_of_an_address_the_lowest_uuid_counts_whatever_came_first():
     lines = [f"ucast_remote ls0 {MAC} 10.2.2.{n} uuid={n}" for n in (4, 3, 5)]
     database = loaded(*lines)
-    assert database.remote(LS0, MAC) == "10.2.2.3"
+    assert database.remote(LS0, MAC) == Locator("10.2.2.3")
     gone = [line for line in lines if "uuid=3" not in line]
     assert database.apply(whole(state(*gone))) == {RemoteUnit(LS0, MAC), SourceUnit(LS0, "10.2.2.3")}
-    assert database.remote(LS0, MAC) == "10.2.2.4"
+    assert database.remote(LS0, MAC) == Locator("10.2.2.4")
 
 
 def test_several_rows_for_a_multicast_address_have_the_members_of_all_each_once():
     database = loaded(
-        f"mcast_remote ls0 {GROUP} 10.2.2.3 10.2.2.4", f"mcast_remote ls0 {GROUP} 10.2.2.10 10.2.2.3 uuid=a"
+        f"mcast_remote ls0 {GROUP} 10.2.2.3 10.2.2.4/8", f"mcast_remote ls0 {GROUP} 10.2.2.10 10.2.2.3 uuid=a"
     )
-    assert database.members(LS0, GROUP) == ("10.2.2.3", "10.2.2.4", "10.2.2.10")
+    assert list(map(str, database.members(LS0, GROUP))) == ["10.2.2.3", "10.2.2.4/8", "10.2.2.10"]
 
 
 SWITCHES, MACS, IPS = ("ls0", "ls1"), (MAC, OTHER_MAC), ("10.2.2.2", "10.2.2.3")
-LOCATORS = st.sets(st.sampled_from(IPS)).map(lambda ips: " ".join(sorted(ips)))
+NAMED = ("10.2.2.2", "10.2.2.2/7001", "10.2.2.2/7002", "10.2.2.3")
+LOCATORS = st.sets(st.sampled_from(NAMED)).map(lambda ips: " ".join(sorted(ips)))
 LINES = st.one_of(
-    st.builds("ucast_remote {} {} {} uuid=u{}".format, *map(st.sampled_from, (SWITCHES, MACS, IPS, "abc"))),
+    st.builds("ucast_remote {} {} {} uuid=u{}".format, *map(st.sampled_from, (SWITCHES, MACS, NAMED, "abc"))),
     st.builds(
         "mcast_remote {} {} {} uuid=m{}".format,
         st.sampled_from(SWITCHES),
@@ -212,11 +228,11 @@ def contents(database: Database) -> dict[object, object]:
     found: dict[object, object] = {}
     for switch in map(logical, SWITCHES):
         found |= {RemoteUnit(switch, mac): database.remote(switch, mac) for mac in MACS}
-        found |= {SourceUnit(switch, ip): database.is_source(switch, ip) for ip in IPS}
+        found |= {SourceUnit(switch, ip): database.locators(switch, ip) for ip in IPS}
         found[FloodUnit(switch)] = database.members(switch, UNKNOWN_DST)
         found[MulticastUnit(switch, GROUP)] = database.members(switch, GROUP)
         assert set(database.remotes(switch)) == {mac for mac in MACS if database.remote(switch, mac)}
-        assert set(database.sources(switch)) == {ip for ip in IPS if database.is_source(switch, ip)}
+        assert set(database.sources(switch)) == {ip for ip in IPS if database.locators(switch, ip)}
     return found
 
 

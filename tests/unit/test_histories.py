@@ -19,6 +19,7 @@ from vtep_ryu.core.model import (
     UNKNOWN_DST,
     Bridge,
     Change,
+    Locator,
     LogicalRouter,
     LogicalSwitch,
     McastRemote,
@@ -34,8 +35,10 @@ from vtep_ryu.core.model import (
 from vtep_ryu.core.pipeline import tunnel_port_name
 from vtep_ryu.core.vtep import Vtep
 
-IPS = ("10.2.2.1", "10.2.2.2", "10.2.2.3")
-OUR_IPS = IPS[:2]
+OUR_IPS = ("10.2.2.1", "10.2.2.2")
+LOCATORS = tuple(Locator(ip, key) for ip, key in [(OUR_IPS[0], None), (OUR_IPS[1], None), (OUR_IPS[1], 5001)]) + tuple(
+    Locator("10.2.2.3", key) for key in (None, 0, 5000, 5001)
+)
 SWITCHES = ("switch-a", "switch-b", "switch-c")
 PORT_ROWS = ("port-a", "port-b", "port-c")
 PORT_NAMES = ("p0", "p1", tunnel_port_name(OUR_IPS[0]), tunnel_port_name(OUR_IPS[1]))
@@ -47,6 +50,7 @@ SETTINGS = st.sampled_from(
     [
         Settings(),
         Settings(accept_any_source=True),
+        Settings(honour_vni_0=True),
         Settings(binding_mac_limit=1, switch_mac_limit=2),
         Settings(pin_remote=True),
         Settings(mac_move_limit=1),
@@ -110,6 +114,7 @@ class History:
             if flow.table is p.LEARN and flow.priority is p.Priority.REMOTE
         ]
         self.vtep.restore(learned if kept else [], kept, self.follower.switch.forwarding() if kept else [])
+        self.vtep.restore_tunnels(self.follower.switch.taking() if kept else [])
         self.follower.take_over()
 
     def reconcile(self) -> None:
@@ -130,6 +135,7 @@ class History:
         fresh.set_bridge(self.bridge)
         fresh.set_ports(list(self.vtep.ports.values()))
         fresh.vtep.restore([], False, self.follower.switch.forwarding())
+        fresh.vtep.restore_tunnels(self.follower.switch.taking())
         for switch in self.vtep.bindings.logical_switches():
             for mac in self.vtep.stations.of_switch(switch):
                 place = self.vtep.stations.place(switch, mac)
@@ -164,10 +170,8 @@ def rows(kind: type[Row], uuid: str, **columns: st.SearchStrategy) -> st.SearchS
     return st.builds(Change, st.just(kind), st.just(uuid), row)
 
 
-def subsets(values: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
-    return st.sets(st.sampled_from(values)).map(lambda chosen: tuple(sorted(chosen)))
-
-
+OUR_ADDRESSES = st.sets(st.sampled_from(OUR_IPS)).map(lambda chosen: tuple(sorted(chosen)))
+MEMBERS = st.sets(st.sampled_from(LOCATORS)).map(lambda chosen: tuple(sorted(chosen)))
 SWITCH = st.sampled_from(SWITCHES)
 BINDINGS = st.dictionaries(st.sampled_from(VLANS), SWITCH).map(lambda bound: tuple(sorted(bound.items())))
 CHANGES = st.one_of(
@@ -175,7 +179,7 @@ CHANGES = st.one_of(
         PhysicalSwitch,
         "br0",
         name=st.just("br0"),
-        tunnel_ips=subsets(OUR_IPS),
+        tunnel_ips=OUR_ADDRESSES,
         ports=st.frozensets(st.sampled_from(PORT_ROWS)),
     ),
     *(rows(PhysicalPort, uuid, name=st.sampled_from(PORT_NAMES), vlan_bindings=BINDINGS) for uuid in PORT_ROWS),
@@ -191,11 +195,11 @@ CHANGES = st.one_of(
         for uuid in SWITCHES
     ),
     *(
-        rows(UcastRemote, uuid, mac=st.sampled_from(STATIONS), logical_switch=SWITCH, locator=st.sampled_from(IPS))
+        rows(UcastRemote, uuid, mac=st.sampled_from(STATIONS), logical_switch=SWITCH, locator=st.sampled_from(LOCATORS))
         for uuid in ("ucast-a", "ucast-b", "ucast-c")
     ),
     *(
-        rows(McastRemote, uuid, mac=st.sampled_from(GROUPS), logical_switch=SWITCH, locators=subsets(IPS))
+        rows(McastRemote, uuid, mac=st.sampled_from(GROUPS), logical_switch=SWITCH, locators=MEMBERS)
         for uuid in ("mcast-a", "mcast-b", "mcast-c")
     ),
 )
@@ -225,9 +229,9 @@ BEGINNING = [
     Change(PhysicalPort, "port-b", PhysicalPort("port-b", "p1", ((0, "switch-a"), (10, "switch-a")))),
     Change(LogicalSwitch, "switch-a", LogicalSwitch("switch-a", "ls0", 5000, "service_node")),
     Change(LogicalSwitch, "switch-b", LogicalSwitch("switch-b", "ls1", 5000, "source_node")),
-    Change(UcastRemote, "ucast-a", UcastRemote("ucast-a", STATIONS[0], "switch-a", IPS[2])),
-    Change(McastRemote, "mcast-a", McastRemote("mcast-a", UNKNOWN_DST, "switch-a", IPS)),
-    Change(McastRemote, "mcast-b", McastRemote("mcast-b", GROUPS[1], "switch-a", IPS[1:])),
+    Change(UcastRemote, "ucast-a", UcastRemote("ucast-a", STATIONS[0], "switch-a", Locator("10.2.2.3"))),
+    Change(McastRemote, "mcast-a", McastRemote("mcast-a", UNKNOWN_DST, "switch-a", LOCATORS)),
+    Change(McastRemote, "mcast-b", McastRemote("mcast-b", GROUPS[1], "switch-b", LOCATORS[3:])),
 ]
 BEGINNING_PORTS = [Port("p0", 1, True), Port("p1", 2, True), Port(PORT_NAMES[2], 3, True)]
 EVENTS = st.one_of(

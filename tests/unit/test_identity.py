@@ -82,7 +82,26 @@ def test_without_a_usable_key_a_logical_switch_has_a_number_above_all_vnis_and_n
 
 @pytest.mark.parametrize("key", [1, 5000, p.MAX_VNI])
 def test_the_24_bits_of_a_vni_but_0_are_usable_keys(key):
-    assert usable_key(switch("ls0", key)) == key
+    assert usable_key(key) == usable_key(key, honour_vni_0=True) == key
+
+
+def test_0_is_a_usable_key_if_it_is_to_be_honoured():
+    assert usable_key(0) is None
+    assert usable_key(0, honour_vni_0=True) == 0
+    for key in (None, -1, p.MAX_VNI + 1):
+        assert usable_key(key, honour_vni_0=True) is None
+
+
+def test_vni_0_can_be_had_by_one_and_be_refused_to_another():
+    identities = Identities(honour_vni_0=True)
+    identities.update({f"uuid-{name}": switch(name, 0) for name in ("ls0", "ls1")})
+    assert vnis(identities, "ls0", "ls1") == {"ls0": 0, "ls1": None}
+    assert (identities.of("uuid-ls0").id, identities.logical_switch(0)) == (0, "uuid-ls0")
+    assert identities.is_refused("uuid-ls1")
+    assert owner(identities, 0) == "ls0"
+    assert not given_switches(switch("ls0", 0)).any_refused()
+    assert identities.keep([(0, p.note_on("uuid-ls1"))]) == {"uuid-ls0", "uuid-ls1"}
+    assert vnis(identities, "ls0", "ls1") == {"ls0": None, "ls1": 0}
 
 
 def test_a_key_that_comes_late_changes_and_goes_is_followed():
@@ -189,7 +208,9 @@ def test_who_has_a_vni_keeps_it_else_the_lowest_uuid_gets_it_every_change_is_tol
         rows |= changes
         for uuid in identities.update(changes):
             told[uuid] = identities.of(uuid)
-        asking = {vni: [uuid for uuid in sorted(rows) if usable_key(rows[uuid]) == vni] for vni in (5000, 5001)}
+        asking = {
+            vni: [uuid for uuid in sorted(rows) if rows[uuid] and rows[uuid].tunnel_key == vni] for vni in (5000, 5001)
+        }
         owners = {vni: owners[vni] if owners.get(vni) in uuids else uuids[0] for vni, uuids in asking.items() if uuids}
         assert {vni: identities.logical_switch(vni) for vni in owners} == owners
     fresh = Identities()

@@ -51,6 +51,7 @@ def test_without_a_configuration_every_option_has_its_documented_default():
         packet_in_burst=10000,
         statistics_interval=5,
         accept_any_source=False,
+        honour_vni_0=False,
         pin_remote=False,
         mac_move_limit=5,
         mac_move_window=180,
@@ -71,6 +72,7 @@ def test_a_config_file_sets_every_option(config_file):
             packet_in_burst = 25
             statistics_interval = 0
             accept_any_source = True
+            honour_vni_0 = true
             pin_remote = true
             mac_move_limit = 0
             mac_move_window = 60
@@ -87,6 +89,7 @@ def test_a_config_file_sets_every_option(config_file):
         packet_in_burst=25,
         statistics_interval=0,
         accept_any_source=True,
+        honour_vni_0=True,
         pin_remote=True,
         mac_move_limit=0,
         mac_move_window=60,

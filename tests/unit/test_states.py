@@ -40,7 +40,7 @@ MULTICAST = (
     """,
 )
 LEARNED = (*REMOTE, "station ls0 02:00:00:00:00:aa p0 0", "station ls0 02:00:00:00:00:bb p1 0")
-TWO_SWITCHES = (
+SILENT_SWITCHES = (
     *MULTICAST,
     """
     physical_port p0 0=ls0 10=ls1 20=ls1
@@ -48,8 +48,16 @@ TWO_SWITCHES = (
     logical_switch ls1 tunnel_key=5001 replication_mode=source_node
     ucast_remote ls1 02:00:00:00:00:01 10.2.2.4
     mcast_remote ls1 unknown-dst 10.2.2.4
-    station ls1 02:00:00:00:00:aa p0 20
-    station ls0 02:00:00:00:00:aa p1 10
+    """,
+)
+TWO_SWITCHES = (*SILENT_SWITCHES, "station ls1 02:00:00:00:00:aa p0 20", "station ls0 02:00:00:00:00:aa p1 10")
+KEYED = (
+    *UNTAGGED,
+    """
+    logical_switch ls0
+    ucast_remote ls0 02:00:00:00:00:01 10.2.2.2/7001
+    mcast_remote ls0 unknown-dst 10.2.2.2/7001 10.2.2.3/7002
+    mcast_remote ls0 01:00:5e:00:00:01 10.2.2.3/7002
     """,
 )
 MANY_MEMBERS = "mcast_remote ls0 {} " + " ".join(f"10.3.{n // 250}.{n % 250}" for n in range(501))
@@ -98,10 +106,45 @@ STATES = {
         MORE_MEMBERS.format("01:00:5e:00:00:01"),
     ),
     "many bindings": state(BRIDGE, PORTS, MANY_BINDINGS, "logical_switch ls0 tunnel_key=5000"),
+    "keys of locators": state(*KEYED),
+    "other keys of locators": state(
+        *KEYED,
+        """
+        ucast_remote ls0 02:00:00:00:00:01 10.2.2.2/7002
+        mcast_remote ls0 unknown-dst 10.2.2.2/7002 10.2.2.3/7001
+        """,
+    ),
+    "keys of locators and of the logical switch": state(
+        *KEYED,
+        """
+        logical_switch ls0 tunnel_key=5000 replication_mode=source_node
+        ucast_remote ls0 02:00:00:00:00:02 10.2.2.2
+        mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.2/7001 10.2.2.2/5000 10.2.2.3/7002 10.2.2.4
+        """,
+    ),
+    "a locator's key is not ready": state(*KEYED, "mcast_remote ls0 unknown-dst 10.2.2.2/7001 10.2.2.3/0"),
+    "two switches name a locator with a key": state(
+        *SILENT_SWITCHES,
+        """
+        mcast_remote ls0 unknown-dst 10.2.2.2/7001 10.2.2.3
+        mcast_remote ls1 unknown-dst 10.2.2.2/7001 10.2.2.4
+        ucast_remote ls1 02:00:00:00:00:01 10.2.2.2/7001
+        """,
+    ),
+    "the other switch alone names it": state(*SILENT_SWITCHES, "mcast_remote ls1 unknown-dst 10.2.2.2/7001 10.2.2.4"),
+    "a locator's key is another switch's VNI": state(
+        *SILENT_SWITCHES,
+        """
+        mcast_remote ls1 unknown-dst 10.2.2.2/5000 10.2.2.4
+        mcast_remote ls0 01:00:5e:00:00:02 10.2.2.4/5001 10.2.2.5
+        """,
+    ),
     "another bridge's ports": state("physical_switch br1 tunnel_ips=10.2.2.1", *UNTAGGED[1:]),
 }
 SETTINGS = Settings()
 ANY_SOURCE = Settings(accept_any_source=True)
+VNI_0 = Settings(honour_vni_0=True)
+ALL_SETTINGS = {"known sources": SETTINGS, "any source": ANY_SOURCE, "VNI 0": VNI_0}
 SMALL = [name for name in STATES if "many" not in name]
 
 
@@ -110,6 +153,7 @@ def check(world: World, follower: Follower, settings: Settings) -> None:
     follower.check()
     fresh = World(world.now, settings=settings)
     fresh.vtep.restore([], False, follower.switch.forwarding())
+    fresh.vtep.restore_tunnels(follower.switch.taking())
     assert flows(world.vtep) == flows(fresh.vtep)
     assert follower.published == {key: locator for key, locator in fresh.vtep.all_news().items() if locator}
     assert world.vtep.faults() == fresh.vtep.faults()
@@ -125,12 +169,12 @@ def follow(path: list[State], settings: Settings = SETTINGS) -> None:
         check(world, follower, settings)
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, ANY_SOURCE], ids=["known sources", "any source"])
+@pytest.mark.parametrize("settings", ALL_SETTINGS.values(), ids=ALL_SETTINGS)
 def test_all_states_forwards(settings):
     follow(list(STATES.values()), settings)
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, ANY_SOURCE], ids=["known sources", "any source"])
+@pytest.mark.parametrize("settings", ALL_SETTINGS.values(), ids=ALL_SETTINGS)
 def test_all_states_backwards(settings):
     follow(list(reversed(STATES.values())), settings)
 

@@ -53,7 +53,7 @@ def test_a_vtep_says_how_it_begins(log):
     log()
     vtep = Vtep("br0", database, Settings())
     assert log() == [
-        "br0: Logical_Switch ls1 has no tunnel_key yet: local switching only",
+        "br0: Logical_Switch ls1 has no tunnel_key yet: local switching only, but for locators with a key",
         "br0: ls0 has VNI 5000",
         "br0: p0 VLAN 10 is bound to ls1",
         "br0: p0 untagged is bound to ls0",
@@ -110,14 +110,20 @@ def test_what_is_not_supported_is_one_line_a_row_for_as_long_as_it_is_there(worl
     ("key", "line"),
     [
         ("tunnel_key=5001", "br0: ls0 has VNI 5001"),
-        ("", "br0: Logical_Switch ls0 has no tunnel_key yet: local switching only"),
+        ("", "br0: Logical_Switch ls0 has no tunnel_key yet: local switching only, but for locators with a key"),
         (
             "tunnel_key=0",
-            "br0: Logical_Switch ls0 has tunnel_key 0, which says that it is not ready: local switching only",
+            (
+                "br0: Logical_Switch ls0 has tunnel_key 0, which says that it is not ready: "
+                "local switching only, but for locators with a key"
+            ),
         ),
         (
             "tunnel_key=-1",
-            "WARNING br0: Logical_Switch ls0 has tunnel_key -1, which is no VNI (1 to 16777215): local switching only",
+            (
+                "WARNING br0: Logical_Switch ls0 has tunnel_key -1, which is no VNI (1 to 16777215): "
+                "local switching only, but for locators with a key"
+            ),
         ),
     ],
 )
@@ -131,7 +137,10 @@ def test_a_tunnel_key_that_changes_is_said_once(world, log, key, line):
 def test_a_vni_that_is_another_logical_switchs_is_a_warning_with_both_names_until_it_is_free(world, log):
     update(world, "logical_switch ls1 tunnel_key=5000")
     assert log() == [
-        "WARNING br0: Logical_Switch ls1 has tunnel_key 5000, which is ls0's already: local switching only"
+        (
+            "WARNING br0: Logical_Switch ls1 has tunnel_key 5000, which is ls0's already: "
+            "local switching only, but for locators with a key"
+        )
     ]
     update(world, "logical_switch ls1 tunnel_key=5000", "logical_switch ls0 tunnel_key=5001")
     assert log() == ["br0: ls0 has VNI 5001", "br0: ls1 has VNI 5000"]

@@ -6,7 +6,7 @@ A state has one line for each row, port and station::
     physical_port p0 0=ls0 10=ls1 acls=0,10               VLAN=logical switch; VLANs that have an ACL
     logical_switch ls0 tunnel_key=5000 replication_mode=source_node
     logical_router lr0
-    ucast_remote ls0 02:00:00:00:00:01 10.2.2.2
+    ucast_remote ls0 02:00:00:00:00:01 10.2.2.2/7001      /7001: the locator's own tunnel_key
     mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3
     port p0 1                                             OpenFlow number; then "down" where it is
     station ls0 02:00:00:00:00:aa p0 0                    learned there: port, VLAN
@@ -26,6 +26,7 @@ from vtep_ryu.core.database import Database
 from vtep_ryu.core.flow import Flow, Rendering
 from vtep_ryu.core.model import (
     Change,
+    Locator,
     LogicalRouter,
     LogicalSwitch,
     McastRemote,
@@ -122,12 +123,19 @@ def _logical_router(words: list[str], options: dict[str, str]) -> LogicalRouter:
 
 def _ucast_remote(words: list[str], options: dict[str, str]) -> UcastRemote:
     switch, mac, locator = words
-    return UcastRemote(options.get("uuid", f"ucast_remote-{switch}-{mac}"), mac, logical(switch), locator)
+    return UcastRemote(options.get("uuid", f"ucast_remote-{switch}-{mac}"), mac, logical(switch), locator_of(locator))
 
 
 def _mcast_remote(words: list[str], options: dict[str, str]) -> McastRemote:
     switch, mac, *locators = words
-    return McastRemote(options.get("uuid", f"mcast_remote-{switch}-{mac}"), mac, logical(switch), tuple(locators))
+    uuid, members = options.get("uuid", f"mcast_remote-{switch}-{mac}"), tuple(map(locator_of, locators))
+    return McastRemote(uuid, mac, logical(switch), members)
+
+
+def locator_of(word: str) -> Locator:
+    """The locator that is written like this: an address, and after a slash its tunnel_key if it has one."""
+    ip, _, key = word.partition("/")
+    return Locator(ip, int(key) if key else None)
 
 
 READERS = {
@@ -180,6 +188,15 @@ class World:
         for (switch, mac), place in after.stations.items():
             self.vtep.seen(*self.ids(switch, place), mac, now=0)
         assert self.stations() == after.stations, "the stations of this state cannot be learned"
+
+    def now_with(self, *blocks: str) -> State:
+        """The present state with these lines added."""
+        new = state(*blocks)
+        rows = {
+            uuid: replace(row, ports=self.now.rows[uuid].ports) if isinstance(row, PhysicalSwitch) else row
+            for uuid, row in new.rows.items()
+        }
+        return State(self.now.rows | rows, self.now.ports | new.ports, self.now.stations | new.stations)
 
     def stations(self) -> dict[tuple[str, str], Place]:
         """What is learned: places by (UUID of the logical switch, address)."""

@@ -152,6 +152,8 @@ class Reconciler:
             self.set_port(port, gone)
         learned = switch.learned()
         vtep.restore(learned.entries, bool(learned.epochs), switch.forwarding())
+        if vtep.tunnels.is_contested():  # Else it does not matter, and there can be many.
+            vtep.restore_tunnels(switch.taking())
         self.ready = True
         self._epoch = (max(learned.epochs, default=0) + 1) % p.EPOCHS
         self._publish(vtep.all_news(), True)

@@ -93,6 +93,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             binding_mac_limit=chosen.binding_mac_limit,
             switch_mac_limit=chosen.switch_mac_limit,
             accept_any_source=chosen.accept_any_source,
+            honour_vni_0=chosen.honour_vni_0,
             pin_remote=chosen.pin_remote,
             mac_move_limit=chosen.mac_move_limit,
             mac_move_window=chosen.mac_move_window,

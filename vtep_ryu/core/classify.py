@@ -19,16 +19,16 @@ def binding(port: int, vlan: int, switch: int) -> Iterator[Flow]:
 
 
 # Only a frame that came through a tunnel has a tunnel's fields; by which of our ports it came does not matter.
-def tunnel(vni: int, source: str, local: str, switch: int) -> Flow:
+def tunnel(vni: int, source: str, local: str, switch: int, note: int) -> Flow:
     """Take in the VNI's frames that a source address sent to this address of ours."""
     match = (Match(p.TUNNEL_KEY, vni), Match(p.TUNNEL_SRC, source), Match(p.TUNNEL_DST, local))
-    return Flow(p.CLASSIFY, p.Priority.REMOTE, match, _from_tunnel(switch), goto=p.INGRESS_POLICY)
+    return Flow(p.CLASSIFY, p.Priority.REMOTE, match, _from_tunnel(switch), goto=p.INGRESS_POLICY, note=note)
 
 
-def any_tunnel(vni: int, local: str, switch: int) -> Flow:
+def any_tunnel(vni: int, local: str, switch: int, note: int) -> Flow:
     """Take in the VNI's frames that whoever sent to this address of ours."""
     match = (Match(p.TUNNEL_KEY, vni), Match(p.TUNNEL_DST, local))
-    return Flow(p.CLASSIFY, p.Priority.GENERAL, match, _from_tunnel(switch), goto=p.INGRESS_POLICY)
+    return Flow(p.CLASSIFY, p.Priority.GENERAL, match, _from_tunnel(switch), goto=p.INGRESS_POLICY, note=note)
 
 
 def _from_tunnel(switch: int) -> tuple[Set, ...]:

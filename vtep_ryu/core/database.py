@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from ipaddress import IPv4Address
 from typing import TypeVar
 
 from vtep_ryu.core.model import (
     UNKNOWN_DST,
+    Locator,
     LogicalRouter,
     LogicalSwitch,
     McastRemote,
@@ -40,7 +40,8 @@ class Database:
         self._physical_switches: dict[str, PhysicalSwitch] = {}
         self._remotes: dict[str, dict[str, tuple[UcastRemote, ...]]] = defaultdict(dict)
         self._multicasts: dict[str, dict[str, tuple[McastRemote, ...]]] = defaultdict(dict)
-        self._sources: dict[str, Counter[str]] = defaultdict(Counter)
+        self._locators: dict[str, Counter[Locator]] = defaultdict(Counter)
+        self._keys: dict[str, dict[str, tuple[int, ...]]] = defaultdict(dict)
 
     def apply(self, update: Update) -> set[Touch]:
         """Take in rows that changed together; return what that touches."""
@@ -82,33 +83,39 @@ class Database:
         """The UUIDs of all Logical_Router rows."""
         return self._rows[LogicalRouter]
 
-    def remote(self, logical_switch: str, mac: str) -> str | None:
-        """The VTEP behind which an address is. Of several rows for it, the one with the lowest UUID counts."""
+    def remote(self, logical_switch: str, mac: str) -> Locator | None:
+        """Where the VTEP is behind which an address is. Of several rows for it, the one with the lowest UUID counts."""
         rows = self._remotes[logical_switch].get(mac)
         return rows[0].locator if rows else None
+
+    def remote_ip(self, logical_switch: str, mac: str) -> str | None:
+        """The address of the VTEP behind which an address is."""
+        locator = self.remote(logical_switch, mac)
+        return None if locator is None else locator.ip
 
     def remotes(self, logical_switch: str) -> Iterable[str]:
         """The addresses in Ucast_Macs_Remote."""
         return self._remotes[logical_switch]
 
-    def members(self, logical_switch: str, mac: str) -> tuple[str, ...]:
-        """The VTEPs of a multicast address or of UNKNOWN_DST, sorted; where it has several rows, those of all."""
+    def members(self, logical_switch: str, mac: str) -> tuple[Locator, ...]:
+        """Where a multicast address or UNKNOWN_DST leads to, in order; of several rows for it, all that they name."""
         rows = self._multicasts[logical_switch].get(mac, ())
         if len(rows) == 1:
             return rows[0].locators
-        return tuple(sorted({ip for row in rows for ip in row.locators}, key=IPv4Address))
+        return tuple(sorted({locator for row in rows for locator in row.locators}))
 
     def multicasts(self, logical_switch: str) -> Iterable[str]:
         """The multicast addresses in Mcast_Macs_Remote, UNKNOWN_DST not among them."""
         return (mac for mac in self._multicasts[logical_switch] if mac != UNKNOWN_DST)
 
     def sources(self, logical_switch: str) -> Iterable[str]:
-        """The VTEPs that any row of the logical switch names."""
-        return self._sources[logical_switch]
+        """The addresses of the VTEPs that any row of the logical switch names."""
+        return {locator.ip for locator in self._locators[logical_switch]}
 
-    def is_source(self, logical_switch: str, ip: str) -> bool:
-        """Whether any row of the logical switch names this VTEP."""
-        return ip in self._sources[logical_switch]
+    def locators(self, logical_switch: str, ip: str) -> list[Locator]:
+        """The locators with this address that any row of the logical switch names."""
+        keyed = [Locator(ip, key) for key in self._keys[logical_switch].get(ip, ())]
+        return [Locator(ip), *keyed] if Locator(ip) in self._locators[logical_switch] else keyed
 
     def _replace(self, kind: type[Row], uuid: str, new: Row | None, touched: set[Touch]) -> None:
         rows = self._rows[kind]
@@ -140,12 +147,12 @@ class Database:
                 macs = self._remotes[row.logical_switch]
                 macs[row.mac] = tuple(sorted((*macs.get(row.mac, ()), row), key=_by_uuid))
                 touched.add(RemoteUnit(row.logical_switch, row.mac))
-                self._count_sources(row.logical_switch, (row.locator,), 1, touched)
+                self._count(row.logical_switch, (row.locator,), 1, touched)
             case McastRemote():
                 groups = self._multicasts[row.logical_switch]
                 groups[row.mac] = tuple(sorted((*groups.get(row.mac, ()), row), key=_by_uuid))
                 touched.add(_replication(row))
-                self._count_sources(row.logical_switch, row.locators, 1, touched)
+                self._count(row.logical_switch, row.locators, 1, touched)
 
     def _unindex(self, row: Row, touched: set[Touch]) -> None:
         match row:
@@ -162,21 +169,30 @@ class Database:
             case UcastRemote():
                 _remove(self._remotes[row.logical_switch], row.mac, row)
                 touched.add(RemoteUnit(row.logical_switch, row.mac))
-                self._count_sources(row.logical_switch, (row.locator,), -1, touched)
+                self._count(row.logical_switch, (row.locator,), -1, touched)
             case McastRemote():
                 _remove(self._multicasts[row.logical_switch], row.mac, row)
                 touched.add(_replication(row))
-                self._count_sources(row.logical_switch, row.locators, -1, touched)
+                self._count(row.logical_switch, row.locators, -1, touched)
 
-    def _count_sources(self, logical_switch: str, ips: Iterable[str], step: int, touched: set[Touch]) -> None:
-        counts = self._sources[logical_switch]
-        for ip in ips:
-            before = counts[ip]
-            counts[ip] += step
-            if not counts[ip]:
-                del counts[ip]
-            if not before or before + step == 0:
-                touched.add(SourceUnit(logical_switch, ip))
+    def _count(self, logical_switch: str, locators: Iterable[Locator], step: int, touched: set[Touch]) -> None:
+        counts = self._locators[logical_switch]
+        for locator in locators:
+            before = counts[locator]
+            counts[locator] += step
+            if before and counts[locator]:
+                continue
+            touched.add(SourceUnit(logical_switch, locator.ip))
+            if before:
+                del counts[locator]
+            if locator.tunnel_key is not None:
+                self._follow_key(logical_switch, locator.ip, locator.tunnel_key, not before)
+
+    def _follow_key(self, logical_switch: str, ip: str, key: int, is_there: bool) -> None:
+        keys = self._keys[logical_switch]
+        others = tuple(other for other in keys.pop(ip, ()) if other != key)
+        if now := (*others, key) if is_there else others:
+            keys[ip] = tuple(sorted(now))
 
 
 def _by_uuid(row: Row) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from typing import TypeVar
 from zlib import crc32
 
 from vtep_ryu.core import pipeline as p
@@ -16,13 +17,15 @@ BUCKETS_PER_GROUP = 500
 # for so many members of either sort.
 MEMBERS_PER_PART = 500
 
+Member = TypeVar("Member", bound=Hashable)
+
 
 def to_binding(binding: int) -> tuple[Action, ...]:
     """A copy for a local binding, which the egress tables finish."""
     return (Set(p.EGRESS_BINDING, binding), Resubmit(p.EGRESS_POLICY))
 
 
-def parts(members: Sequence[str], name: str = "") -> dict[str, Sequence[str]]:
+def parts(members: Sequence[Member], name: str = "") -> dict[str, Sequence[Member]]:
     """The members that get their copies together, by the name of their part: how the hashes of all of them begin.
 
     A few are one part, and one that is too large is two. So a member that comes or goes concerns its own part alone,
@@ -31,8 +34,8 @@ def parts(members: Sequence[str], name: str = "") -> dict[str, Sequence[str]]:
     if len(members) <= MEMBERS_PER_PART:
         return {name: members} if members else {}
     bit = 1 << len(name)
-    zeros = [member for member in members if not crc32(member.encode()) & bit]
-    ones = [member for member in members if crc32(member.encode()) & bit]
+    zeros = [member for member in members if not crc32(str(member).encode()) & bit]
+    ones = [member for member in members if crc32(str(member).encode()) & bit]
     return parts(zeros, f"{name}0") | parts(ones, f"{name}1")
 
 

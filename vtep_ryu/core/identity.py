@@ -64,7 +64,8 @@ class Identities:
     with the lowest UUID does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, honour_vni_0: bool = False) -> None:
+        self._honour_vni_0 = honour_vni_0
         self._rows: dict[str, LogicalSwitch] = {}
         self._identities: dict[str, Identity] = {}
         self._by_id: dict[int, str] = {}
@@ -85,13 +86,18 @@ class Identities:
         return bool(self._refused)
 
     def is_refused(self, logical_switch: str) -> bool:
-        """Whether a logical switch has a tunnel key that it cannot go by: no VNI, or another's. 0 is none at all."""
+        """Whether a logical switch has a tunnel key that it cannot go by: no VNI, or another's.
+
+        0 is none at all unless it is honoured.
+        """
         row, identity = self._rows.get(logical_switch), self._identities.get(logical_switch)
-        return row is not None and bool(row.tunnel_key) and identity is not None and identity.vni is None
+        if row is None or identity is None or row.tunnel_key is None:
+            return False
+        return identity.vni is None and (row.tunnel_key != 0 or self._honour_vni_0)
 
     def owner(self, row: LogicalSwitch) -> LogicalSwitch | None:
         """The logical switch that has the VNI that a row asks for."""
-        vni = usable_key(row)
+        vni = self._key(row)
         owner = self._claims.owner(vni) if vni is not None else None
         return self._rows[owner] if owner is not None else None
 
@@ -102,7 +108,7 @@ class Identities:
         """
         gone, new = [], []
         for switch, row in rows.items():
-            before, now = usable_key(self._rows.get(switch)), usable_key(row)
+            before, now = self._key(self._rows.get(switch)), self._key(row)
             if row is None:
                 self._rows.pop(switch, None)
             else:
@@ -119,6 +125,9 @@ class Identities:
         They keep their VNI if they still ask for it. Returns the logical switches whose identity changed.
         """
         return self._identify_again(self._claimants({vni for vni, note in forwarding if self._claims.keep(vni, note)}))
+
+    def _key(self, row: LogicalSwitch | None) -> int | None:
+        return None if row is None else usable_key(row.tunnel_key, self._honour_vni_0)
 
     def _claimants(self, vnis: Collection[int]) -> set[str]:
         owners = {owner for vni in vnis if (owner := self._claims.owner(vni)) is not None}
@@ -137,7 +146,7 @@ class Identities:
         if row is None:
             self._unkeyed.release(logical_switch)
             return None
-        vni = usable_key(row)
+        vni = self._key(row)
         if vni is not None and self._claims.owner(vni) == logical_switch:
             self._unkeyed.release(logical_switch)
             return Identity(vni, vni)
@@ -154,8 +163,8 @@ class Identities:
                 self._by_id[identity.id] = switch
 
 
-def usable_key(row: LogicalSwitch | None) -> int | None:
-    """The row's tunnel key if it is a VNI. 0 is OVN's "not ready"; the schema lets any integer through."""
-    if row is None or row.tunnel_key is None or not 0 < row.tunnel_key <= p.MAX_VNI:
+def usable_key(tunnel_key: int | None, honour_vni_0: bool = False) -> int | None:
+    """A tunnel key if it is a VNI. 0 is OVN's "not ready", unless honoured; the schema lets any integer through."""
+    if tunnel_key is None or not 0 <= tunnel_key <= p.MAX_VNI or (tunnel_key == 0 and not honour_vni_0):
         return None
-    return row.tunnel_key
+    return tunnel_key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from vtep_ryu.core.bindings import Bindings
 from vtep_ryu.core.database import Database
@@ -53,6 +53,16 @@ class Inventory:
         """What replicates."""
         yield FloodUnit(switch)
         yield from (MulticastUnit(switch, mac) for mac in self._database.multicasts(switch))
+
+    def towards(self, ips: Mapping[str, set[str]]) -> Iterator[Unit]:
+        """What has to do with the VTEPs at these addresses, by logical switch. Looks at all rows of those."""
+        for switch, theirs in ips.items():
+            yield from self.replication(switch)
+            yield from (SourceUnit(switch, ip) for ip in theirs)
+            for mac in self._database.remotes(switch):
+                locator = self._database.remote(switch, mac)
+                if locator is not None and locator.ip in theirs:
+                    yield RemoteUnit(switch, mac)
 
     def stations(self, switch: str) -> Iterator[Unit]:
         """What was learned."""

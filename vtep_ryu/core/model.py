@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import Literal, TypeAlias
 
 ReplicationMode: TypeAlias = Literal["service_node", "source_node"]
@@ -57,23 +58,43 @@ class LogicalRouter:
 
 
 @dataclass(frozen=True, slots=True)
+class Locator:
+    """A row of Physical_Locator: a VTEP's IPv4 address, and a VNI (or 0) where the locator has one of its own.
+
+    Their order is that of the numbers that the addresses are, then that of the keys; no key comes first.
+    """
+
+    ip: str
+    tunnel_key: int | None = None
+
+    def __lt__(self, other: Locator) -> bool:
+        return self._place() < other._place()
+
+    def __str__(self) -> str:
+        return self.ip if self.tunnel_key is None else f"{self.ip}/{self.tunnel_key}"
+
+    def _place(self) -> tuple[int, int]:
+        return int(IPv4Address(self.ip)), -1 if self.tunnel_key is None else self.tunnel_key
+
+
+@dataclass(frozen=True, slots=True)
 class UcastRemote:
-    """A row of Ucast_Macs_Remote: the address is behind the VTEP with this IPv4 address."""
+    """A row of Ucast_Macs_Remote: the address is behind the VTEP at this locator."""
 
     uuid: str
     mac: str
     logical_switch: str
-    locator: str
+    locator: Locator
 
 
 @dataclass(frozen=True, slots=True)
 class McastRemote:
-    """A row of Mcast_Macs_Remote: mac is a multicast address or UNKNOWN_DST, locators are sorted IPv4 addresses."""
+    """A row of Mcast_Macs_Remote: mac is a multicast address or UNKNOWN_DST, locators are in their order."""
 
     uuid: str
     mac: str
     logical_switch: str
-    locators: tuple[str, ...]
+    locators: tuple[Locator, ...]
 
 
 Row: TypeAlias = PhysicalSwitch | PhysicalPort | LogicalSwitch | LogicalRouter | UcastRemote | McastRemote
@@ -137,15 +158,16 @@ class Settings:
     """What the operator chose of the core's behaviour.
 
     mac_ageing_time is in seconds (0: never), the limits are learned addresses, accept_any_source takes tunnelled frames
-    of a known VNI from addresses that the database does not name, pin_remote learns no address that the NVC's rows have
-    behind another VTEP. An address that moves more than mac_move_limit times (0: any) within mac_move_window seconds is
-    frozen for as long.
+    of a logical switch's VNI from addresses that the database does not name, honour_vni_0 takes a tunnel_key of 0 for a
+    VNI as any other, pin_remote learns no address that the NVC's rows have behind another VTEP. An address that moves
+    more than mac_move_limit times (0: any) within mac_move_window seconds is frozen for as long.
     """
 
     mac_ageing_time: int = 300
     binding_mac_limit: int = 32768
     switch_mac_limit: int = 131072
     accept_any_source: bool = False
+    honour_vni_0: bool = False
     pin_remote: bool = False
     mac_move_limit: int = 5
     mac_move_window: int = 180

@@ -76,7 +76,7 @@ UNICAST = _table(
     {SWITCH, FROM_TUNNEL, ETH_DST},
     {"multicast", "flood", "egress_policy"},
     "flood",
-    "A known destination: a local one gets its egress binding; a remote one is sent to its VTEP with the switch's VNI, "
+    "A known destination: a local one gets its egress binding; a remote one is sent to its VTEP with the VNI there, "
     "unless the frame came from a tunnel. Multicast and broadcast go to the next table, unknown addresses to flood.",
 )
 MULTICAST = _table(

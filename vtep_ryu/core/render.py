@@ -7,8 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from vtep_ryu.core import classify, egress, flood, forward, learn
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import NOTHING, Action, Group, Rendering
-from vtep_ryu.core.identity import Identity
-from vtep_ryu.core.model import UNKNOWN_DST, Place
+from vtep_ryu.core.model import UNKNOWN_DST, Locator, Place
 from vtep_ryu.core.units import (
     AlwaysUnit,
     BindingUnit,
@@ -83,9 +82,9 @@ def _flood(vtep: Vtep, switch: str) -> Rendering:
         return _without_groups(vtep, unit)
     bound = [place for place in vtep.bindings.places(switch) if place.port in vtep.ports]
     ids = [p.binding_id(vtep.ports[place.port].number, place.vlan) for place in bound]
-    copies = {str(id): flood.to_binding(id) for id in ids}
+    copies = {id: flood.to_binding(id) for id in ids}
     local = _every_member(vtep, unit, "local", p.group_id(p.GroupKind.LOCAL, identity.id), copies)
-    remote = _replicate(vtep, unit, identity, UNKNOWN_DST, p.group_id(p.GroupKind.REMOTE, identity.id))
+    remote = _replicate(vtep, unit, UNKNOWN_DST, p.group_id(p.GroupKind.REMOTE, identity.id))
     flows = flood.flood(identity.id, local[-1:], remote[-1:], p.note_on(switch))
     return Rendering(tuple(flows), (*local, *remote))
 
@@ -95,13 +94,13 @@ def _multicast(vtep: Vtep, switch: str, mac: str) -> Rendering:
     if identity is None or not vtep.database.members(switch, mac):
         return _without_groups(vtep, unit)
     [id] = _numbered(vtep, unit, "address", [0])
-    remote = _replicate(vtep, unit, identity, mac, id)
+    remote = _replicate(vtep, unit, mac, id)
     return Rendering((flood.multicast(identity.id, mac, remote[-1:]),), remote)
 
 
-def _replicate(vtep: Vtep, unit: FloodUnit | MulticastUnit, identity: Identity, mac: str, id: int) -> tuple[Group, ...]:
+def _replicate(vtep: Vtep, unit: FloodUnit | MulticastUnit, mac: str, id: int) -> tuple[Group, ...]:
     """The groups that replicate to the members of an address. The last one has this id and uses the others."""
-    copies, row = _copies(vtep, unit, identity, mac), vtep.database.logical_switch(unit.logical_switch)
+    copies, row = _copies(vtep, unit.logical_switch, mac), vtep.database.logical_switch(unit.logical_switch)
     is_source_node = row is not None and row.replication_mode == "source_node"
     groups = _every_member(vtep, unit, "remote", id, copies if is_source_node else {})
     if copies and not is_source_node:
@@ -110,7 +109,7 @@ def _replicate(vtep: Vtep, unit: FloodUnit | MulticastUnit, identity: Identity, 
 
 
 def _every_member(
-    vtep: Vtep, unit: Unit, sort: str, id: int, copies: Mapping[str, tuple[Action, ...]]
+    vtep: Vtep, unit: Unit, sort: str, id: int, copies: Mapping[flood.Member, tuple[Action, ...]]
 ) -> tuple[Group, ...]:
     """The groups that make every copy, which are by member. The last one has this id and uses the others."""
     parts = flood.parts(list(copies))
@@ -121,13 +120,16 @@ def _every_member(
     return flood.every_member(id, numbered, made) if copies else ()
 
 
-def _copies(vtep: Vtep, unit: FloodUnit | MulticastUnit, identity: Identity, mac: str) -> dict[str, tuple[Action, ...]]:
-    """What makes a copy for each member of an address: every VTEP but ourselves."""
-    if identity.vni is None or not vtep.tunnel_ports:
+def _copies(vtep: Vtep, switch: str, mac: str) -> dict[Locator, tuple[Action, ...]]:
+    """What makes a copy for each member of an address that a tunnel leads to. Two may come to the same: that is one."""
+    if not vtep.tunnel_ports:
         return {}
-    port, vni = vtep.tunnel_ports[0], identity.vni
-    members = (ip for ip in vtep.database.members(unit.logical_switch, mac) if ip not in vtep.tunnel_ips)
-    return {ip: forward.encapsulate(port, vni, ip) for ip in members}
+    port, found = vtep.tunnel_ports[0], dict[tuple[int, str], Locator]()
+    for member in vtep.database.members(switch, mac):
+        vni = vtep.tunnels.vni(switch, member)
+        if vni is not None:
+            found.setdefault((vni, member.ip), member)
+    return {member: forward.encapsulate(port, vni, ip) for (vni, ip), member in found.items()}
 
 
 def _numbered(vtep: Vtep, unit: Unit, what: str, names: Sequence[Hashable]) -> list[int]:
@@ -143,22 +145,23 @@ def _without_groups(vtep: Vtep, unit: Unit) -> Rendering:
 
 
 def _source(vtep: Vtep, switch: str, source: str | None) -> Rendering:
-    identity, any_source = vtep.identities.of(switch), vtep.settings.accept_any_source
-    if identity is None or identity.vni is None or (source is None) != any_source:
+    identity, note = vtep.identities.of(switch), p.note_on(switch)
+    if identity is None:
         return NOTHING
-    vni, id = identity.vni, identity.id
-    if source is None:
-        return Rendering(tuple(classify.any_tunnel(vni, ip, id) for ip in vtep.tunnel_ips))
-    if source in vtep.tunnel_ips or not vtep.database.is_source(switch, source):
+    if source is not None:
+        accepted = [(vni, ip) for vni in vtep.tunnels.accepted(switch, source) for ip in vtep.tunnel_ips]
+        return Rendering(tuple(classify.tunnel(vni, source, ip, identity.id, note) for vni, ip in accepted))
+    if identity.vni is None or not vtep.settings.accept_any_source:
         return NOTHING
-    return Rendering(tuple(classify.tunnel(vni, source, ip, id) for ip in vtep.tunnel_ips))
+    return Rendering(tuple(classify.any_tunnel(identity.vni, ip, identity.id, note) for ip in vtep.tunnel_ips))
 
 
 def _remote(vtep: Vtep, switch: str, mac: str) -> Rendering:
     identity, destination = vtep.identities.of(switch), vtep.database.remote(switch, mac)
-    if identity is None or destination is None or destination in vtep.tunnel_ips:
+    if identity is None or destination is None or destination.ip in vtep.tunnel_ips:
         return NOTHING
     pinned = (learn.pinned(identity.id, mac),) if vtep.is_pinned(switch, mac) else ()
-    if identity.vni is None or not vtep.tunnel_ports:
+    vni = vtep.tunnels.vni(switch, destination)
+    if vni is None or not vtep.tunnel_ports:
         return Rendering(pinned)
-    return Rendering((*pinned, forward.remote(identity.id, mac, vtep.tunnel_ports[0], identity.vni, destination)))
+    return Rendering((*pinned, forward.remote(identity.id, mac, vtep.tunnel_ports[0], vni, destination.ip)))

@@ -19,6 +19,7 @@ from vtep_ryu.core.inventory import Inventory
 from vtep_ryu.core.learning import Outcome, Stations
 from vtep_ryu.core.mobility import Moves
 from vtep_ryu.core.model import UNKNOWN_DST, Bridge, PhysicalSwitch, Place, Port, Settings
+from vtep_ryu.core.tunnels import Tunnels
 from vtep_ryu.core.units import (
     AlwaysUnit,
     BindingUnit,
@@ -48,7 +49,7 @@ class Vtep:
         self.database = database
         self.settings = settings
         self.bindings = Bindings(bridge)
-        self.identities = Identities()
+        self.identities = Identities(settings.honour_vni_0)
         self.group_numbers = Numbers(p.UNKEYED)
         self.stations = Stations(settings.binding_mac_limit, settings.switch_mac_limit)
         self.counters = Counters()
@@ -60,6 +61,10 @@ class Vtep:
         self._news: set[tuple[str, str]] = set()
         self._names: dict[int, str] = {}
         self.switch_faults = SwitchFaults(name)
+        self.tunnels = Tunnels(
+            *(name, database, self.identities, self.switch_faults, settings),
+            *(lambda: self.tunnel_ips, self._title),
+        )
         self._port_faults = PortFaults(name, self.bindings, self._title)
         self._announced: dict[str, str] = {}
         self._titles: dict[str, str] = {}
@@ -175,7 +180,7 @@ class Vtep:
         if self.is_pinned(logical_switch, mac):
             return  # It was under way when the row came.
         switch, before = self._title(logical_switch), self.stations.place(logical_switch, mac)
-        if self.moves.seen(logical_switch, mac, before, place, now, self.database.remote(logical_switch, mac)):
+        if self.moves.seen(logical_switch, mac, before, place, now, self.database.remote_ip(logical_switch, mac)):
             return
         outcome = self.stations.seen(logical_switch, mac, place)
         self.counters.sighted(outcome)
@@ -230,6 +235,10 @@ class Vtep:
         if known.keys() - before:
             LOG.info("%s: the switch still knew %d learned addresses", self.name, len(known.keys() - before))
 
+    def restore_tunnels(self, taking: Iterable[tuple[int, str | None, int]]) -> None:
+        """Take in which tunnels a switch that has just connected takes frames from: see Tunnels.keep()."""
+        self.dirty.update(self.inventory.towards(self.tunnels.keep(taking)))
+
     # What follows from it.
 
     def _follow_row(self) -> None:
@@ -241,6 +250,7 @@ class Vtep:
                 LOG.log(level, "%s: %s", self.name, tunnel_ips_in_words(self._row))
             self._touch_overlays()
             for logical_switch in self.bindings.logical_switches():
+                self.tunnels.touch_all(logical_switch)
                 for mac in tuple(self.stations.of_switch(logical_switch)):
                     if self.is_pinned(logical_switch, mac):
                         self._withdraw(logical_switch, mac, "the NVC says that it is behind another VTEP")
@@ -285,6 +295,8 @@ class Vtep:
         for switch in changed:
             self.dirty.update(self.inventory.all_of(switch))
             self._publish_again(switch)
+            self.tunnels.touch_all(switch)
+        self.dirty.update(self.inventory.towards(self.tunnels.settle()))
 
     def _announce(self, logical_switch: str) -> None:
         """Say what a logical switch goes by, unless that was the last thing said of it."""
@@ -307,6 +319,8 @@ class Vtep:
     def _touch_unit(self, unit: FloodUnit | SourceUnit | RemoteUnit | MulticastUnit) -> None:
         self.dirty.add(unit)
         match unit:
+            case SourceUnit(switch, str(ip)):
+                self.tunnels.touch(switch, ip)
             case RemoteUnit(switch, mac) if self.stations.place(switch, mac):
                 if self._is_elsewhere(switch, mac):
                     self._withdraw(switch, mac, "the NVC says that it is behind another VTEP")
@@ -317,7 +331,7 @@ class Vtep:
 
     def _is_elsewhere(self, logical_switch: str, mac: str) -> bool:
         """Whether the NVC says that an address is behind another VTEP: it may tell us of our own, too."""
-        return self.database.remote(logical_switch, mac) not in (None, *self.tunnel_ips)
+        return self.database.remote_ip(logical_switch, mac) not in (None, *self.tunnel_ips)
 
     def is_pinned(self, logical_switch: str, mac: str) -> bool:
         """Whether an address may not be learned, since the NVC's rows have it behind another VTEP."""
@@ -326,7 +340,7 @@ class Vtep:
     def remote_note(self, logical_switch: str, mac: str) -> int:
         """What the learn flow of a station notes of the other VTEP that the NVC's rows name for it; 0 for none."""
         elsewhere = self._is_elsewhere(logical_switch, mac)
-        return p.note_on(self.database.remote(logical_switch, mac)) if elsewhere else 0
+        return p.note_on(self.database.remote_ip(logical_switch, mac)) if elsewhere else 0
 
     def _touch_station(self, logical_switch: str, mac: str) -> None:
         self.dirty.add(StationUnit(logical_switch, mac))

@@ -79,10 +79,10 @@ def key_in_words(row: LogicalSwitch, identity: Identity, owner: LogicalSwitch | 
         return f"{row.name} has VNI {identity.vni}"
     if row.tunnel_key is None:
         why = "has no tunnel_key yet"
-    elif row.tunnel_key == 0:
-        why = "has tunnel_key 0, which says that it is not ready"
     elif owner is not None:
         why = f"has tunnel_key {row.tunnel_key}, which is {owner.name}'s already"
+    elif row.tunnel_key == 0:
+        why = "has tunnel_key 0, which says that it is not ready"
     else:
         why = f"has tunnel_key {row.tunnel_key}, which is no VNI (1 to {p.MAX_VNI})"
-    return f"Logical_Switch {row.name} {why}: local switching only"
+    return f"Logical_Switch {row.name} {why}: local switching only, but for locators with a key"

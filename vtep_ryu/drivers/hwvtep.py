@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Any, TypeAlias, TypeVar
 
 import netaddr
 
+from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.model import (
     UNKNOWN_DST,
     Change,
+    Locator,
     LogicalRouter,
     LogicalSwitch,
     McastRemote,
@@ -57,8 +59,6 @@ OPTIONAL = frozenset(
 )
 """What came with later versions of the schema than 1.0.0, or is only reported, and can be done without."""
 
-LOCATOR = "dst_ip of its Physical_Locator"
-
 _PLAIN_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
@@ -79,15 +79,20 @@ class HardwareVtep(OvsdbClient[Post, Update]):
         super().__init__("hardware_vtep", COLUMNS, remotes, LOG, OPTIONAL)
         self._writers = (LocalMacs(self), PhysicalPorts(self), Faults(self), Statistics(self))
         self._complaints: dict[Any, frozenset[str]] = {}
+        self._keys: dict[Any, int | None] = {}
 
     def follow(self, changed: Mapping[str, set[Any]], complete: bool) -> None:
         if complete:
             there = changed.values()
             self._complaints = {uuid: each for uuid, each in self._complaints.items() if any(uuid in u for u in there)}
+            self._keys.clear()
         for writer in self._writers:
             writer.follow(changed, complete)
+        again = self._referring(self._rekeyed(changed.get("Physical_Locator", ())))
         changes = tuple(
-            self._change(kind, table, uuid) for table, (kind, _) in READERS.items() for uuid in changed.get(table, ())
+            self._change(kind, table, uuid)
+            for table, (kind, _) in READERS.items()
+            for uuid in changed.get(table, set()) | again.get(table, set())
         )
         if changes or complete:
             self.hand_over(Update(changes, complete))
@@ -107,6 +112,30 @@ class HardwareVtep(OvsdbClient[Post, Update]):
     def not_written(self, error: str | None) -> None:
         for writer in self._writers:
             writer.not_written(error)
+
+    def _rekeyed(self, changed: Iterable[Any]) -> set[Any]:
+        """The locators whose tunnel_key, the one column of theirs that can change, is another than it was."""
+        found = set()
+        for uuid in changed:
+            row, is_known = self.row("Physical_Locator", uuid), uuid in self._keys
+            before, now = self._keys.pop(uuid, None), None if row is None else _tunnel_key(row)
+            if row is not None:
+                self._keys[uuid] = now
+                if is_known and before != now:
+                    found.add(uuid)
+        return found
+
+    def _referring(self, locators: Set[Any]) -> dict[str, set[Any]]:
+        """The rows that refer to these locators, by table. They are looked for: it is rare that a key changes."""
+        if not locators:
+            return {}
+        unicast, multicast = (self.rows(table).items() for table in ("Ucast_Macs_Remote", "Mcast_Macs_Remote"))
+        return {
+            "Ucast_Macs_Remote": {uuid for uuid, row in unicast if row.locator.uuid in locators},
+            "Mcast_Macs_Remote": {
+                uuid for uuid, row in multicast if any(each.uuid in locators for each in row.locator_set.locators)
+            },
+        }
 
     def _change(self, kind: type[Row], table: str, uuid: Any) -> Change:
         row, complaints = self.row(table, uuid), set()
@@ -137,7 +166,8 @@ def _title(row: Any) -> str:
 
 
 def _physical_switch(row: Any, complain: Complain) -> PhysicalSwitch:
-    tunnel_ips = _ip_addresses("tunnel_ips", row.tunnel_ips, complain)
+    ips = _usable(row.tunnel_ips, lambda text: ip_address("tunnel_ips", text), complain)
+    tunnel_ips = tuple(sorted(ips, key=netaddr.IPAddress))
     return PhysicalSwitch(str(row.uuid), row.name, tunnel_ips, frozenset(str(port.uuid) for port in row.ports))
 
 
@@ -147,9 +177,8 @@ def _physical_port(row: Any, complain: Complain) -> PhysicalPort:
 
 
 def _logical_switch(row: Any, complain: Complain) -> LogicalSwitch:
-    key = row.tunnel_key[0] if row.tunnel_key else None
     mode = getattr(row, "replication_mode", [])
-    return LogicalSwitch(str(row.uuid), row.name, key, mode[0] if mode else "service_node")
+    return LogicalSwitch(str(row.uuid), row.name, _tunnel_key(row), mode[0] if mode else "service_node")
 
 
 def _logical_router(row: Any, complain: Complain) -> LogicalRouter:
@@ -160,7 +189,7 @@ def _ucast_remote(row: Any, complain: Complain) -> UcastRemote:
     mac = mac_address(row.MAC)
     if int(mac[1], 16) & 1:
         raise BadValue("MAC", row.MAC, "a unicast address")
-    return UcastRemote(str(row.uuid), mac, str(row.logical_switch.uuid), ip_address(LOCATOR, row.locator.dst_ip))
+    return UcastRemote(str(row.uuid), mac, str(row.logical_switch.uuid), _locator(row.locator))
 
 
 def _mcast_remote(row: Any, complain: Complain) -> McastRemote:
@@ -169,8 +198,21 @@ def _mcast_remote(row: Any, complain: Complain) -> McastRemote:
         mac = mac_address(row.MAC)
         if not int(mac[1], 16) & 1:
             raise BadValue("MAC", row.MAC, f"a multicast address or {UNKNOWN_DST}")
-    locators = _ip_addresses(LOCATOR, (locator.dst_ip for locator in row.locator_set.locators), complain)
-    return McastRemote(str(row.uuid), mac, str(row.logical_switch.uuid), locators)
+    locators = _usable(row.locator_set.locators, _locator, complain)
+    return McastRemote(str(row.uuid), mac, str(row.logical_switch.uuid), tuple(sorted(locators)))
+
+
+def _locator(row: Any) -> Locator:
+    ip, key = ip_address("dst_ip of its Physical_Locator", row.dst_ip), _tunnel_key(row)
+    if key is not None and not 0 <= key <= p.MAX_VNI:
+        raise BadValue("tunnel_key of its Physical_Locator", key, f"a VNI (0 to {p.MAX_VNI})")
+    return Locator(ip, key)
+
+
+def _tunnel_key(row: Any) -> int | None:
+    """The key of a Physical_Locator or Logical_Switch row; schemas before 1.5.0 have none for locators."""
+    keys = getattr(row, "tunnel_key", ())
+    return keys[0] if keys else None
 
 
 READERS: dict[str, tuple[type[Row], Callable[[Any, Complain], Row]]] = {
@@ -206,12 +248,15 @@ def ip_address(column: str, text: str) -> str:
     return text
 
 
-def _ip_addresses(column: str, texts: Iterable[str], complain: Complain) -> tuple[str, ...]:
-    """The IPv4 addresses among the texts, each once, in their numeric order."""
+T = TypeVar("T")
+
+
+def _usable(raws: Iterable[Any], read: Callable[[Any], T], complain: Complain) -> set[T]:
+    """What can be read of these, each once."""
     found = set()
-    for text in texts:
+    for raw in raws:
         try:
-            found.add(ip_address(column, text))
+            found.add(read(raw))
         except BadValue as error:
             complain(error)
-    return tuple(sorted(found, key=netaddr.IPAddress))
+    return found

@@ -109,6 +109,14 @@ class Switch:
         flows = self._flows(p.FLOOD)
         return [(place_of(flow.match)[0], p.note_of(flow.cookie)) for flow in flows if flow.match.get(p.SWITCH.oxm)]
 
+    def taking(self) -> list[tuple[int, str | None, int]]:
+        """The VNIs that it takes frames with, the address they come from, None for any, and the note on the flow."""
+        return [
+            (flow.match[p.TUNNEL_KEY.oxm], flow.match.get(p.TUNNEL_SRC.oxm), p.note_of(flow.cookie))
+            for flow in self._flows(p.CLASSIFY)
+            if p.TUNNEL_KEY.oxm in flow.match
+        ]
+
     def counters(self, table: Table) -> list[Counted]:
         """What the flows of a table have counted, ours only."""
         return [(dict(flow.match.items()), flow.packet_count, flow.byte_count) for flow in self._flows(table)]
