@@ -19,6 +19,7 @@ from vtep_ryu.core.inventory import Inventory
 from vtep_ryu.core.learning import Outcome, Stations
 from vtep_ryu.core.mobility import Moves
 from vtep_ryu.core.model import UNKNOWN_DST, Bridge, PhysicalSwitch, Place, Port, Settings
+from vtep_ryu.core.titles import Titles
 from vtep_ryu.core.tunnels import Tunnels
 from vtep_ryu.core.units import (
     AlwaysUnit,
@@ -36,7 +37,7 @@ from vtep_ryu.core.units import (
     Touch,
     Unit,
 )
-from vtep_ryu.core.words import key_in_words, port_in_words, sighting_in_words, tunnel_ips_in_words, unit_in_words
+from vtep_ryu.core.words import port_in_words, sighting_in_words, tunnel_ips_in_words, unit_in_words
 
 LOG = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ class Vtep:
         self.settings = settings
         self.bindings = Bindings(bridge)
         self.identities = Identities(settings.honour_vni_0)
+        self._titles = Titles(name, database, self.identities)
+        self._title = self._titles.title
         self.group_numbers = Numbers(p.UNKEYED)
         self.stations = Stations(settings.binding_mac_limit, settings.switch_mac_limit)
         self.counters = Counters()
@@ -66,8 +69,6 @@ class Vtep:
             *(lambda: self.tunnel_ips, self._title),
         )
         self._port_faults = PortFaults(name, self.bindings, self._title)
-        self._announced: dict[str, str] = {}
-        self._titles: dict[str, str] = {}
         self._unidentified: set[str] = set()
         self.touch({PhysicalSwitchTouched(name), *map(LogicalRouterTouched, database.logical_routers())})
 
@@ -139,7 +140,7 @@ class Vtep:
         for touch in touched:
             match touch:
                 case LogicalSwitchTouched(uuid) if self.database.logical_switch(uuid) is None:
-                    self._titles.pop(uuid, None)
+                    self._titles.forget(uuid)
 
     def set_bridge(self, bridge: Bridge) -> None:
         """Take in the bridge as Open_vSwitch has it: which ports it has, and which of them cannot be bound."""
@@ -286,29 +287,17 @@ class Vtep:
         switches, self._unidentified = self._unidentified, set()
         bound = filter(self.bindings.is_bound, switches)
         rows = dict.fromkeys(switches) | {switch: self.database.logical_switch(switch) for switch in bound}
-        self._titles.update((switch, row.name) for switch, row in rows.items() if row is not None)
+        self._titles.follow(rows)
         self._reidentified(self.identities.update(rows), switches)
 
     def _reidentified(self, changed: set[str], others: Collection[str] = ()) -> None:
         for switch in {*changed, *others}:
-            self._announce(switch)
+            self._titles.announce(switch)
         for switch in changed:
             self.dirty.update(self.inventory.all_of(switch))
             self._publish_again(switch)
             self.tunnels.touch_all(switch)
         self.dirty.update(self.inventory.towards(self.tunnels.settle()))
-
-    def _announce(self, logical_switch: str) -> None:
-        """Say what a logical switch goes by, unless that was the last thing said of it."""
-        identity, row = self.identities.of(logical_switch), self.database.logical_switch(logical_switch)
-        if identity is None or row is None:
-            self._announced.pop(logical_switch, None)
-            return
-        text = key_in_words(row, identity, self.identities.owner(row))
-        if text != self._announced.get(logical_switch):
-            self._announced[logical_switch] = text
-            level = logging.WARNING if self.identities.is_refused(logical_switch) else logging.INFO
-            LOG.log(level, "%s: %s", self.name, text)
 
     def _withdraw(self, logical_switch: str, mac: str, why: str) -> None:
         place = self.stations.forget(logical_switch, mac)
@@ -377,8 +366,3 @@ class Vtep:
         if self.bindings.logical_switch(place) != logical_switch:
             return None, None
         return logical_switch, place
-
-    def _title(self, logical_switch: str) -> str:
-        """The name of a logical switch; one that goes at this moment has its last."""
-        row = self.database.logical_switch(logical_switch)
-        return self._titles.get(logical_switch, logical_switch) if row is None else row.name
