@@ -40,6 +40,8 @@ class Node(Namespace):
         self.directory = directory
         self.app = App(self, directory)
         self.ovsdb_server = Daemon(self, directory / "ovsdb-server.pid")
+        self.vtep_server = Daemon(self, directory / "vtep-server.pid")
+        self.vtep_socket = self.socket
         self.vswitchd = Daemon(self, directory / "ovs-vswitchd.pid")
         self.datapath = datapath
         self._make_host = make_host
@@ -66,6 +68,16 @@ class Node(Namespace):
         files = (str(self.directory / f"{name}.db") for name in names)
         options = ("--pidfile", "--detach", "--no-chdir", "--log-file", "-vconsole:off")
         self.ovsdb_server.start("ovsdb-server", *options, *(f"--remote={place}" for place in places), *files)
+
+    def start_vtep_server(self, *remotes: str) -> None:
+        """Start an ovsdb-server of its own for hardware_vtep, at `vtep_socket` from now on unless remotes are given."""
+        if self.vtep_socket == self.socket:
+            self.appctl("ovsdb-server", "ovsdb-server/remove-db", HARDWARE_VTEP)
+            self.vtep_socket = self.directory / "vtep.sock"
+        places = (f"--remote={place}" for place in remotes or (f"punix:{self.vtep_socket}",))
+        options = (f"--pidfile={self.vtep_server.pidfile}", "--detach", "--no-chdir", "-vconsole:off")
+        control = f"--unixctl={self.directory}/vtep-server.ctl"
+        self.vtep_server.start("ovsdb-server", *options, control, *places, str(self.directory / "vtep.db"))
 
     def start_vswitchd(self) -> None:
         """Start ovs-vswitchd, and configure what interfaces a restart made anew."""
@@ -94,6 +106,7 @@ class Node(Namespace):
             self.app.kill()
         self.vswitchd.kill()
         self.ovsdb_server.kill()
+        self.vtep_server.kill()
         super().delete()
 
     # The tools.
@@ -104,7 +117,7 @@ class Node(Namespace):
 
     def vtep_ctl(self, *argv: str) -> str:
         """`vtep-ctl`."""
-        return self.run("vtep-ctl", "--timeout=10", *argv)
+        return self.run("vtep-ctl", "--timeout=10", f"--db=unix:{self.vtep_socket}", *argv)
 
     def ofctl(self, *argv: str) -> str:
         """`ovs-ofctl`, with OpenFlow 1.3."""
@@ -118,11 +131,11 @@ class Node(Namespace):
 
     def transact(self, *operations: dict[str, Any], db: str = HARDWARE_VTEP, timeout: float = 60) -> list[Any]:
         """OVSDB operations (RFC 7047 section 5.2) in one transaction; their results."""
-        return database.transact(self.socket, db, *operations, timeout=timeout)
+        return database.transact(self._socket_of(db), db, *operations, timeout=timeout)
 
     def rows(self, table: str, db: str = HARDWARE_VTEP) -> list[dict[str, Any]]:
         """The rows of a table; columns as by `database.plain`."""
-        return database.select(self.socket, db, [table])[0]
+        return database.select(self._socket_of(db), db, [table])[0]
 
     def macs(self, table: str = "Ucast_Macs_Local") -> dict[tuple[str, str], tuple[str, ...]]:
         """A table of MAC addresses: (logical switch's name, MAC) -> addresses of its locators, sorted.
@@ -130,7 +143,7 @@ class Node(Namespace):
         Raises LabError when two rows have the same logical switch and MAC.
         """
         tables = ("Logical_Switch", "Physical_Locator", "Physical_Locator_Set", table)
-        switches, locators, sets, rows = database.select(self.socket, HARDWARE_VTEP, tables)
+        switches, locators, sets, rows = database.select(self.vtep_socket, HARDWARE_VTEP, tables)
         name_of = {row["_uuid"]: row["name"] for row in switches}
         places: dict[str, tuple[str, ...]] = {row["_uuid"]: (row["dst_ip"],) for row in locators}
         for row in sets:
@@ -143,6 +156,9 @@ class Node(Namespace):
         if len(found) < len(rows):
             raise LabError(f"{self.name}: {table} has rows for the same address: {rows}")
         return found
+
+    def _socket_of(self, db: str) -> Path:
+        return self.vtep_socket if db == HARDWARE_VTEP else self.socket
 
     def wait_until(self, predicate: Callable[[], T], timeout: float = 10, what: str = "") -> T:
         """As `namespace.wait_until`, with the end of the application's log when it takes too long."""
