@@ -3,10 +3,8 @@
 import re
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event
 
 import pytest
 
@@ -23,6 +21,7 @@ from tests.system.support import (
     set_up,
     teach,
 )
+from tests.system.traffic import no_packet_lost
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -123,29 +122,6 @@ def test_a_restart_loses_no_packet_touches_no_row_and_keeps_flows_counters_and_w
         assert hand_made(node) == others
         assert site.goes_to(stations[0]) == {"p0"}, "it has not sent anything since"
     teach(node, site.p0, *site.stations(1))
-
-
-@contextmanager
-def no_packet_lost(*pairs: tuple[Host, Host]) -> Iterator[None]:
-    """In the with statement hosts ping each other 100 times a second; every packet is answered."""
-    stop = Event()
-
-    def ping(source: Host, target: Host) -> tuple[int, int]:
-        sent = answered = 0
-        while not stop.is_set():
-            answered += source.ping(target, count=100, interval=0.01, timeout=2)
-            sent += 100
-        return sent, answered
-
-    assert [source.ping(target, count=1) for source, target in pairs] == [1 for _ in pairs]
-    with ThreadPoolExecutor(len(pairs)) as pool:
-        pings = [pool.submit(ping, *pair) for pair in pairs]
-        try:
-            yield
-        finally:
-            stop.set()
-    for sent, answered in (each.result() for each in pings):
-        assert answered == sent >= 100
 
 
 @pytest.mark.parametrize("moment", ["vtep_ryu", "connected to unix", "switch .* connected", "is served"])

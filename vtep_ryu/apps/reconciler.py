@@ -15,7 +15,7 @@ from vtep_ryu.core.model import Port
 from vtep_ryu.core.plan import plan
 from vtep_ryu.core.render import render
 from vtep_ryu.core.statistics import BindingStats, count, of_bindings
-from vtep_ryu.core.units import AlwaysUnit, Unit
+from vtep_ryu.core.units import AlwaysUnit, RemoteUnit, StationUnit, Unit
 from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost
 
@@ -26,6 +26,9 @@ UNITS_PER_SLICE = 200
 
 RETRY_SECONDS = 5.0
 """How long what the switch refused waits to be tried again."""
+
+TURNS: Mapping[type[Unit], int] = {StationUnit: 1, RemoteUnit: 2}
+"""What waits for all else when a switch is taken over: one that has lost its flows forwards without, by flooding."""
 
 Publish = Callable[[dict[tuple[str, str], str | None], bool], None]
 """Takes local addresses with their locators, and whether these are all there are."""
@@ -160,8 +163,10 @@ class Reconciler:
         # The epoch shows in the learn table before anything else has it: if we end half-way, the next one is a new one.
         vtep.dirty = {AlwaysUnit()}
         self._reconcile()
-        vtep.dirty = vtep.inventory.every()
-        self._reconcile()
+        every = vtep.inventory.every()
+        for turn in range(3):
+            vtep.dirty.update(unit for unit in every if TURNS.get(type(unit), 0) == turn)
+            self._reconcile()
         switch.forget_other_epochs(self._epoch)
         there = {group.id for rendering in self._installed.values() for group in rendering.groups}
         switch.forget_groups(switch.group_ids() - there)
