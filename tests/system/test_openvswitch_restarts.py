@@ -45,7 +45,7 @@ class Site(TwoVteps):
         return len(self.said("hardware_vtep: connected"))
 
     def await_connected(self, before: int) -> None:
-        self.node.wait_until(lambda: self.connections() > before, what="hardware_vtep to be connected")
+        self.node.wait_until(lambda: self.connections() > before, 60, "hardware_vtep to be connected")
 
 
 @pytest.fixture(scope="module")

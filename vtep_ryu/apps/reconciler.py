@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ryu.lib import hub
 
@@ -29,6 +30,9 @@ RETRY_SECONDS = 5.0
 
 TURNS: Mapping[type[Unit], int] = {StationUnit: 1, RemoteUnit: 2}
 """What waits for all else when a switch is taken over: one that has lost its flows forwards without, by flooding."""
+
+UNITS_PER_PART = 2000
+"""Units of a switch that is taken over which are planned at once: a switch that hears nothing of us for 10 s hangs up."""
 
 Publish = Callable[[dict[tuple[str, str], str | None], bool], None]
 """Takes local addresses with their locators, and whether these are all there are."""
@@ -163,9 +167,8 @@ class Reconciler:
         # The epoch shows in the learn table before anything else has it: if we end half-way, the next one is a new one.
         vtep.dirty = {AlwaysUnit()}
         self._reconcile()
-        every = vtep.inventory.every()
-        for turn in range(3):
-            vtep.dirty.update(unit for unit in every if TURNS.get(type(unit), 0) == turn)
+        for units in _parts(vtep.inventory.every()):
+            vtep.dirty.update(units)
             self._reconcile()
         switch.forget_other_epochs(self._epoch)
         there = {group.id for rendering in self._installed.values() for group in rendering.groups}
@@ -214,3 +217,12 @@ class Reconciler:
             if len(wanted) % UNITS_PER_SLICE == 0:
                 hub.sleep(0)
         return wanted
+
+
+def _parts(units: Iterable[Unit]) -> Iterator[list[Unit]]:
+    """The units of a switch that is taken over, in the order in which it gets them."""
+    turns: dict[int, list[Unit]] = defaultdict(list)
+    for unit in units:
+        turns[TURNS.get(type(unit), 0)].append(unit)
+    for _, turn in sorted(turns.items()):
+        yield from (turn[start : start + UNITS_PER_PART] for start in range(0, len(turn), UNITS_PER_PART))
