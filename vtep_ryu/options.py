@@ -22,7 +22,13 @@ from oslo_config import cfg
 GROUP = "vtep"
 RUN_DIRECTORIES = ("/run/openvswitch", "/var/run/openvswitch", "/usr/local/var/run/openvswitch")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-RYU_DEFAULTS = {"ofp_listen_host": "127.0.0.1", "ofp_tcp_listen_port": 6653, "ofp_ssl_listen_port": 6653}
+RYU_DEFAULTS = {
+    "ofp_listen_host": "127.0.0.1",
+    "ofp_tcp_listen_port": 6653,
+    "ofp_ssl_listen_port": 6653,
+    "echo_request_interval": 5.0,
+    "maximum_unreplied_echo_requests": 2,
+}
 
 
 class WrongOption(cfg.Error):
@@ -216,9 +222,10 @@ def register(conf: cfg.ConfigOpts) -> None:
 
 
 def ryu_defaults(conf: cfg.ConfigOpts) -> None:
-    """Listen for OpenFlow on 127.0.0.1:6653 alone unless the operator chose otherwise.
+    """Listen for OpenFlow on 127.0.0.1:6653 alone unless the operator chose otherwise, and ask switches for an echo.
 
-    Ryu's own default adds port 6633 and takes every address. ``ryu.controller.controller`` has to be imported before.
+    Ryu's own default adds port 6633, takes every address, and never asks. ``ryu.controller.controller`` has to be
+    imported before.
     """
     for name, value in RYU_DEFAULTS.items():
         conf.set_default(name, value)

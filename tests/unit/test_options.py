@@ -216,6 +216,8 @@ def test_openflow_is_awaited_on_the_loopback_address_unless_the_operator_says_ot
     conf = cfg.ConfigOpts()
     conf.register_cli_opts([cfg.StrOpt("ofp-listen-host", default="0.0.0.0"), cfg.IntOpt("ofp-tcp-listen-port")])
     conf.register_cli_opt(cfg.IntOpt("ofp-ssl-listen-port"))
+    conf.register_cli_opt(cfg.FloatOpt("echo-request-interval"))
+    conf.register_cli_opt(cfg.IntOpt("maximum-unreplied-echo-requests"))
     conf(args=["--ofp-tcp-listen-port=6700"], project="ryu")
     options.ryu_defaults(conf)
     assert (conf.ofp_listen_host, conf.ofp_tcp_listen_port, conf.ofp_ssl_listen_port) == ("127.0.0.1", 6700, 6653)

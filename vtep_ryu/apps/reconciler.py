@@ -32,7 +32,7 @@ TURNS: Mapping[type[Unit], int] = {StationUnit: 1, RemoteUnit: 2}
 """What waits for all else when a switch is taken over: one that has lost its flows forwards without, by flooding."""
 
 UNITS_PER_PART = 2000
-"""Units of a switch that is taken over which are planned at once: a switch that hears nothing of us for 10 s hangs up."""
+"""Units of a switch that is taken over which are planned at once: it hangs up where it hears nothing of us for 10 s."""
 
 Publish = Callable[[dict[tuple[str, str], str | None], bool], None]
 """Takes local addresses with their locators, and whether these are all there are."""
@@ -92,8 +92,7 @@ class Reconciler:
                     if again:
                         self._tried_again(again)
         except SwitchLost as error:
-            LOG.warning("%s: switch lost%s", self.vtep.name, f": {error}" if str(error) else "")
-            self.switch.close()
+            self.switch.close(str(error))
         except Refused as error:
             LOG.error("%s: the switch cannot be used: %s", self.vtep.name, error)
         finally:
@@ -122,8 +121,10 @@ class Reconciler:
                 counted = count(self.switch.counters(p.CLASSIFY), self.switch.counters(p.EGRESS))
                 if self.served:  # Else the flows of a binding may be still to come.
                     report(of_bindings(counted, self.vtep.bindings, self.vtep.ports))
-        except (SwitchLost, Refused):
-            return
+        except SwitchLost as error:
+            self.switch.close(str(error))
+        except Refused as error:
+            LOG.error("%s: its counters cannot be read any more: %s", self.vtep.name, error)
 
     def set_port(self, port: Port, gone: bool) -> None:
         """Take in a change of one port."""

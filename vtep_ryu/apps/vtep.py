@@ -70,8 +70,8 @@ def _clean(name: str, switch: Switch) -> None:
         with switch.turn:
             if switch.forget_everything():
                 LOG.info("%s: flows and groups of the VTEP that it was are removed", name)
-    except SwitchLost:
-        return  # It is cleaned when it connects again.
+    except SwitchLost as error:
+        switch.close(str(error))  # It is cleaned when it connects again.
     except Refused as error:
         LOG.error("%s: the flows of the VTEP that it was cannot be removed: %s", name, error)
 
@@ -284,7 +284,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             self._switches[datapath.id] = Switch(datapath)
             self._refresh()
         elif current is not None and current.is_of(datapath):
-            LOG.warning("switch %016x disconnected", datapath.id)
+            LOG.warning("switch %016x disconnected%s", datapath.id, current.why_lost)
             del self._switches[datapath.id]
             current.lose()
             self._stop(datapath.id)

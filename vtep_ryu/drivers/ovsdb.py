@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from abc import abstractmethod
@@ -19,6 +20,12 @@ from vtep_ryu.drivers.companion import Companion
 RETRY_SECONDS = 1.0
 CONFLICT_RETRY_SECONDS = 0.02
 CONNECT_TIMEOUT_MS = 5000
+ANSWER_SECONDS = 5.0
+PROBE_MS = 5000
+"""A server that says nothing for so long is asked for an echo, and given up after as long again; by Unix socket too."""
+
+PATIENCE_SECONDS = 30.0
+"""How long a server may take for the rows, until that is said."""
 
 jsonrpc.install()
 
@@ -68,6 +75,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         self._said: str | None = None
         self._transaction: Any = None
         self._retry_at = 0.0
+        self._impatient_at = 0.0
 
     # What subclasses do.
 
@@ -139,6 +147,8 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             return False
         elif changed and self._loaded:
             self.follow(changed, False)
+        elif not self._loaded and self.monotonic() > self._impatient_at:
+            self._say(logging.WARNING, f"{self._database}: {', '.join(self._remotes)} has not sent its rows; waiting")
         # What was taken in while a transaction was under way is written after it: nothing else will wake us for it.
         while self._write(idl):
             pass
@@ -199,6 +209,8 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
                 there = [column for column in columns if f"{table}.{column}" not in absent]
                 helper.register_columns(table, there)
         self._idl = _Notices(",".join(self._remotes), helper)
+        self._idl._session.reconnect.set_probe_interval(PROBE_MS)
+        self._impatient_at = self.monotonic() + PATIENCE_SECONDS
 
     def _schema(self) -> tuple[Any, str]:
         """The schema of the database from the first remote that has it, or None and why."""
@@ -210,15 +222,33 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
                 continue
             connection = ovs.jsonrpc.Connection(stream)
             request = ovs.jsonrpc.Message.create_request("get_schema", [self._database])
-            error, reply = connection.transact_block(request)
+            reply = self._ask(connection, request)
             connection.close()
-            if error or reply is None:
+            if reply is None:
                 why = f"{remote} does not answer"
             elif reply.error:
                 why = f"{remote} has no database of this name"
             else:
                 return reply.result, ""
         return None, why
+
+    def _ask(self, connection: Any, request: Any) -> Any:
+        """The answer to a request, or None where none comes: the ovs package would wait for one for ever."""
+        patience = self.monotonic() + ANSWER_SECONDS
+        error = connection.send(request)
+        while not error and self.monotonic() < patience:
+            error, reply = connection.recv()
+            if reply is not None and reply.id == request.id:
+                return reply
+            if error == errno.EAGAIN:
+                error = 0
+                connection.run()
+                poller = ovs.poller.Poller()
+                connection.wait(poller)
+                connection.recv_wait(poller)
+                poller.timer_wait(int(1000 * max(0.0, patience - self.monotonic())) + 1)
+                poller.block()
+        return None
 
     def _absent(self, schema: Any) -> list[str]:
         """The tables and columns of ours that the schema does not have."""

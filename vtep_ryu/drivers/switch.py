@@ -65,6 +65,7 @@ class Switch:
         self.turn = hub.Semaphore()
         self._datapath = datapath
         self._lost = False
+        self._why = ""
         self._waiting: dict[int, Any] = {}
         self._next_bundle = 0
 
@@ -86,9 +87,18 @@ class Switch:
         for queue in self._waiting.values():
             queue.put(None)
 
-    def close(self) -> None:
-        """Hang up; the switch connects anew."""
+    def close(self, why: str) -> None:
+        """Hang up, unless it has done so; the switch connects anew."""
+        self._why = self._why or why
         self._datapath.close()
+
+    @property
+    def why_lost(self) -> str:
+        """Why we hung up, as the end of a line; nothing where the switch did."""
+        unanswered = len(self._datapath.unreplied_echo_requests)
+        if unanswered > self._datapath.max_unreplied_echo_requests > 0:
+            return f": no answer for {unanswered * self._datapath.echo_request_interval:.0f} s"
+        return f": {self._why}" if self._why else ""
 
     def ports(self) -> dict[str, Port]:
         """The switch's ports by name, the local port excepted."""
@@ -292,7 +302,7 @@ class Switch:
             request.serialize()
             data += request.buf
         if self._lost or not self._datapath.send(bytes(data)):
-            raise SwitchLost
+            raise SwitchLost("" if self._lost else "it does not take what is sent to it")
 
 
 def port_of(raw: Any) -> Port | None:
