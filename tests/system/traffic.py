@@ -122,6 +122,7 @@ class TwoVteps:
         kernel = lab.kernel_vtep("kernel", f"{FAR}/24")
         kernel.add_vni(VNI, OURS)
         self.far = kernel.add_host(VNI, lab.host("far", "192.168.1.9/24"))
+        self._remotes = 0
         self.pairs = ((self.p0, self.far), (self.far, self.p1))
         set_up(self.node, *options)
         self.fill()
@@ -135,16 +136,15 @@ class TwoVteps:
             teach(self.node, host, host.mac)
 
     def insert_remotes(self, count: int) -> None:
-        """Have the NVC write this many addresses behind the other VTEP, and wait until each has its flow."""
+        """Have the NVC write addresses behind the other VTEP until there are so many, and wait for their flows."""
         (switch,) = (row["_uuid"] for row in self.node.rows("Logical_Switch") if row["name"] == "ls0")
         (locator,) = (row["_uuid"] for row in self.node.rows("Physical_Locator") if row["dst_ip"] == FAR)
         refer = {"logical_switch": ["uuid", switch], "locator": ["uuid", locator]}
-        macs = (f"02:10:00:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}" for n in range(count))
-        before = self.flow_count()
-        self.node.transact(
-            *({"op": "insert", "table": "Ucast_Macs_Remote", "row": {"MAC": mac, **refer}} for mac in macs)
-        )
-        self.node.wait_until(lambda: self.flow_count() >= before + count, 300, f"{count} flows")
+        macs = (f"02:10:00:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}" for n in range(self._remotes, count))
+        inserts = [{"op": "insert", "table": "Ucast_Macs_Remote", "row": {"MAC": mac, **refer}} for mac in macs]
+        wanted, self._remotes = self.flow_count() + count - self._remotes, count
+        self.node.transact(*inserts)
+        self.node.wait_until(lambda: self.flow_count() >= wanted, 300, f"{count} flows")
 
     def flow_count(self) -> int:
         """How many flows the bridge has."""
