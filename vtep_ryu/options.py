@@ -52,6 +52,7 @@ class Options:
     pin_remote: bool
     mac_move_limit: int
     mac_move_window: int
+    watchdog: int
     log_level: str
 
 
@@ -203,6 +204,13 @@ OPTIONS = (
         65535,
         "Seconds in which an address's moves are counted, and without a frame from elsewhere until one that is frozen "
         "may move again.",
+    ),
+    _number(
+        "watchdog",
+        300,
+        0,
+        86400,
+        "Seconds after which a thread of this program that shows no sign of life ends it; 0 is never.",
     ),
     _option(
         "log_level",

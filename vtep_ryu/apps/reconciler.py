@@ -214,7 +214,11 @@ class Reconciler:
         wanted: dict[Unit, Rendering] = {}
         while self.vtep.dirty:
             unit = self.vtep.dirty.pop()
-            wanted[unit] = render(self.vtep, unit)
+            try:
+                wanted[unit] = render(self.vtep, unit)
+            except Exception as error:
+                error.add_note(f"rendering {self.vtep.describe(unit)} of {self.vtep.name}")
+                raise
             if len(wanted) % UNITS_PER_SLICE == 0:
                 hub.sleep(0)
         return wanted

@@ -27,12 +27,14 @@ from vtep_ryu.core.database import Database
 from vtep_ryu.core.model import Settings, Update
 from vtep_ryu.core.statistics import BindingStats
 from vtep_ryu.core.vtep import Vtep
+from vtep_ryu.core.words import rows_in_words
 from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.control import Control, Status
 from vtep_ryu.drivers.hwvtep import HardwareVtep
 from vtep_ryu.drivers.openvswitch import Bridges, OpenVSwitch, Serve
 from vtep_ryu.drivers.publish import LocalMac, Post, PublishMacs, PublishStatistics, PublishSwitches
 from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost, place_of, port_of, station_of
+from vtep_ryu.drivers.watchdog import Pulse, Watchdog
 
 LOG = logging.getLogger(__name__)
 
@@ -41,6 +43,9 @@ SETTLE_SECONDS = 1.0
 
 COUNTED_SECONDS = 1.0
 """How old the status's counters may be: what they count can come in thousands a second."""
+
+LISTENER_SECONDS = 2.0
+"""Between two looks whether switches can still connect: Ryu would go on without."""
 
 assert controller  # It registers the options whose defaults are set here.
 options.ryu_defaults(cfg.CONF)
@@ -56,7 +61,9 @@ def fatal(handler: Callable[..., None]) -> Callable[..., None]:
     def wrapper(*args: Any, **kwargs: Any) -> None:
         try:
             handler(*args, **kwargs)
-        except Exception:
+        except Exception as error:
+            for message in (each.msg for each in args if hasattr(each, "msg")):
+                error.add_note(f"taking in of switch {message.datapath.id or 0:016x}: {message}")
             LOG.critical("ending the program", exc_info=True)
             logging.shutdown()
             os._exit(1)
@@ -99,6 +106,8 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             mac_move_window=chosen.mac_move_window,
         )
         self._statistics_interval = chosen.statistics_interval
+        self._watchdog = chosen.watchdog
+        self._pulse = Pulse("main")
         self._hwvtep = HardwareVtep(chosen.hardware_vtep_remotes)
         self._openvswitch = OpenVSwitch(chosen.open_vswitch_remotes, chosen.packet_in_rate, chosen.packet_in_burst)
         self._control = Control(options.run_directory(os.environ, os.path.exists))
@@ -117,19 +126,27 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._posted: Post | None = None
 
     def start(self) -> Any:
-        """Start following the databases; returns Ryu's own green thread for this application."""
-        thread = super().start()
+        """Start following the databases; returns a green thread: without any, Ryu ends as if all were well."""
+        super().start()
         LOG.info("vtep_ryu %s", __version__)
         self._control.post(self._status)
-        for companion, receive in (
-            (self._hwvtep, self._on_update),
-            (self._openvswitch, self._on_bridges),
-            (self._control, self._on_log_level),
-        ):
+        companions: dict[Companion[Any, Any], Callable[[Any], None]] = {
+            self._hwvtep: self._on_update,
+            self._openvswitch: self._on_bridges,
+            self._control: self._on_log_level,
+        }
+        for companion, receive in companions.items():
             companion.start()
             hub.spawn(self._follow, companion, receive)
-        hub.spawn(fatal(self._await_listener))
-        return thread
+        if self._watchdog:
+            hub.spawn(fatal(self._beat))
+            Watchdog((self._pulse, *(each.pulse for each in companions)), self._watchdog).start()
+        return hub.spawn(fatal(self._await_listener))
+
+    def _beat(self) -> None:
+        while True:
+            self._pulse.turns += 1
+            hub.sleep(self._watchdog / 8)
 
     # Who else is there: the databases and the control socket.
 
@@ -138,11 +155,14 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         companion.deliver(receive)
 
     def _await_listener(self) -> None:
-        """Say in the status where OpenFlow is listened for, as soon as it is."""
+        """Say in the status where OpenFlow is listened for, as soon as it is; end when it is no more."""
         host, port = cfg.CONF.ofp_listen_host, cfg.CONF.ofp_tcp_listen_port
         while not options.obstacle(host, port):
             hub.sleep(0.01)
         self._post_status(listen=(f"tcp:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}",))
+        while options.obstacle(host, port):
+            hub.sleep(LISTENER_SECONDS)
+        raise RuntimeError(f"{host}:{port} is not listened on any more")
 
     def _on_log_level(self, level: str) -> None:
         logging.getLogger("vtep_ryu").setLevel(level)
@@ -170,10 +190,14 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._post_status()
 
     def _on_update(self, update: Update) -> None:
-        touched = self._database.apply(update)
-        for vtep in self._vteps.values():
-            vtep.touch(touched)
-        self._refresh()
+        try:
+            touched = self._database.apply(update)
+            for vtep in self._vteps.values():
+                vtep.touch(touched)
+            self._refresh()
+        except Exception as error:
+            error.add_note(f"taking in {rows_in_words(update)}")
+            raise
 
     def _on_bridges(self, bridges: Bridges) -> None:
         self._bridges = bridges

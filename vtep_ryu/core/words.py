@@ -5,7 +5,7 @@ from __future__ import annotations
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.identity import Identity
 from vtep_ryu.core.learning import Outcome
-from vtep_ryu.core.model import LogicalSwitch, PhysicalSwitch, Place, Port
+from vtep_ryu.core.model import LogicalSwitch, PhysicalSwitch, Place, Port, Update
 from vtep_ryu.core.units import (
     AlwaysUnit,
     BindingUnit,
@@ -38,6 +38,15 @@ def unit_in_words(unit: Unit, switch: str) -> str:
             return f"the tunnels of {switch} from {source or 'anywhere'}"
         case FloodUnit():
             return f"the replication of {switch}"
+
+
+def rows_in_words(update: Update, most: int = 20) -> str:
+    """The rows of an update of the database; of very many, some."""
+    rows = [
+        f"{change.kind.__name__} {getattr(change.row, 'name', getattr(change.row, 'mac', change.uuid))}"
+        for change in update.changes[:most]
+    ]
+    return f"{len(update.changes)} rows: {', '.join(rows)}"
 
 
 def sighting_in_words(outcome: Outcome, mac: str, switch: str, before: Place | None, place: Place) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +18,8 @@ from typing import Any, Generic, TypeVar
 
 import ovs.poller
 from eventlet import hubs, patcher
+
+from vtep_ryu.drivers.watchdog import Pulse
 
 _os = patcher.original("os")
 _threading = patcher.original("threading")
@@ -95,6 +96,7 @@ class Companion(ABC, Generic[Incoming, Outgoing]):
         self._outbox: deque[Outgoing | _Record | BaseException] = deque()
         self._inward = _Pipe()
         self._outward = _Pipe()
+        self.pulse = Pulse(name, self._inward.wake)
 
     # The main thread's side.
 
@@ -117,7 +119,7 @@ class Companion(ABC, Generic[Incoming, Outgoing]):
                     case _Record(level, message, arguments):
                         self._logger.log(level, message, *arguments)
                     case BaseException():
-                        raise value
+                        raise RuntimeError(f"the thread {self._name} has ended") from value
                     case _:
                         receive(value)
 
@@ -160,8 +162,8 @@ class Companion(ABC, Generic[Incoming, Outgoing]):
     def _main(self) -> None:
         try:
             while True:
+                self.pulse.turns += 1
                 self.loop()
         except BaseException as error:  # noqa: BLE001 - handed over, raised by deliver()
-            error.add_note("in the thread " + self._name + ":\n" + traceback.format_exc())
             self._outbox.append(error)
             self._outward.wake()

@@ -148,6 +148,9 @@ class HardwareVtep(OvsdbClient[Post, Update]):
         except BadValue as error:
             complain(error, "row")
             value = None
+        except Exception as error:
+            error.add_note(f"reading {table} {_title(row)} ({uuid})")
+            raise
         self._log_new(table, row, uuid, frozenset(complaints))
         return Change(kind, str(uuid), value)
 

@@ -19,6 +19,7 @@ from vtep_ryu.drivers.companion import Companion
 
 RETRY_SECONDS = 1.0
 CONFLICT_RETRY_SECONDS = 0.02
+RACES_TO_TELL = 100
 CONNECT_TIMEOUT_MS = 5000
 ANSWER_SECONDS = 5.0
 PROBE_MS = 5000
@@ -76,6 +77,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         self._transaction: Any = None
         self._retry_at = 0.0
         self._impatient_at = 0.0
+        self._lost_races = 0
 
     # What subclasses do.
 
@@ -168,9 +170,15 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         if status == ovs.db.idl.Transaction.INCOMPLETE:
             return False
         transaction, self._transaction = self._transaction, None
+        if status != ovs.db.idl.Transaction.TRY_AGAIN:
+            self._lost_races = 0
         if status in (ovs.db.idl.Transaction.SUCCESS, ovs.db.idl.Transaction.UNCHANGED):
             self.written()
         elif status == ovs.db.idl.Transaction.TRY_AGAIN:
+            self._lost_races += 1
+            if self._lost_races % RACES_TO_TELL == 0:
+                races = f"somebody else was faster {self._lost_races} times in a row"
+                self.log(logging.WARNING, "%s: not written yet: %s; trying again", self._database, races)
             self._retry_at = self.monotonic() + CONFLICT_RETRY_SECONDS
             self.not_written(None)
         else:
@@ -216,6 +224,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         """The schema of the database from the first remote that has it, or None and why."""
         why = ""
         for remote in self._remotes:
+            self.pulse.turns += 1  # Several that do not answer take their time.
             error, stream = ovs.stream.Stream.open_block(ovs.stream.Stream.open(remote), CONNECT_TIMEOUT_MS)
             if error:
                 why = f"no connection to {remote} ({os.strerror(error) if error > 0 else 'refused'})"

@@ -166,8 +166,12 @@ class LocalMacs(Writer):
         while self._dirty and len(self._batch) < self._batch_size:
             key = next(iter(self._dirty))
             del self._dirty[key]
-            if self._write_key(transaction, locators, owners, key):
-                self._batch.append(key)
+            try:
+                if self._write_key(transaction, locators, owners, key):
+                    self._batch.append(key)
+            except Exception as error:
+                error.add_note(f"writing the local address {key[1]} of the logical switch {key[0]}")
+                raise
         return bool(self._batch)
 
     def _write_key(self, transaction: Any, locators: Locators, owners: Mapping[str, str], key: LocalMac) -> bool:
@@ -279,7 +283,11 @@ class SwitchWriter(Writer):
             return False
         self._dirty = False
         switches = [row for row in self.client.rows("Physical_Switch").values() if row.name in self._wanted.ports]
-        return any([self._write_switch(transaction, row, self._wanted) for row in switches])
+        try:
+            return any([self._write_switch(transaction, row, self._wanted) for row in switches])
+        except Exception as error:
+            error.add_note(f"comparing Physical_Switch {', '.join(row.name for row in switches)}: {self.what} ours")
+            raise
 
     def _settled(self, error: str | None) -> None:
         if error is not None:

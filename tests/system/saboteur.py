@@ -1,0 +1,78 @@
+"""Loaded beside the application, as a second one: for addresses of its own something breaks, or never ends.
+
+No row and no frame is known by which the program could be broken from outside.
+"""
+
+from typing import Any
+
+from eventlet import patcher
+from ryu.base import app_manager
+
+from vtep_ryu.apps import reconciler
+from vtep_ryu.core.units import RemoteUnit
+from vtep_ryu.core.vtep import Vtep
+from vtep_ryu.drivers import hwvtep, publish
+
+RENDERING = "02:0b:ad:00:00:00"
+READING = "02:0b:ad:00:00:01"
+APPLYING = "02:0b:ad:00:00:02"
+LEARNING = "02:0b:ad:00:00:03"
+WRITING = "02:0b:ad:00:00:04"
+RENDERING_HANGS = "02:0b:ad:00:00:05"
+READING_HANGS = "02:0b:ad:00:00:06"
+
+
+class Saboteur(app_manager.RyuApp):  # type: ignore[misc]
+    """Does nothing itself."""
+
+
+def sleep_for_ever() -> None:
+    """Hang, and let no other green thread of this thread run."""
+    patcher.original("time").sleep(1 << 20)
+
+
+def sabotage(owner: Any, name: str, breaks: Any) -> None:
+    """Have a function break, or hang, before it does what it does."""
+    original = getattr(owner, name)
+
+    def sabotaged(*arguments: Any) -> Any:
+        breaks(*arguments)
+        return original(*arguments)
+
+    setattr(owner, name, sabotaged)
+
+
+def render(vtep: Any, unit: Any) -> None:
+    if isinstance(unit, RemoteUnit) and unit.mac == RENDERING:
+        raise ZeroDivisionError("rendering")
+    if isinstance(unit, RemoteUnit) and unit.mac == RENDERING_HANGS:
+        sleep_for_ever()
+
+
+def read(text: str) -> None:
+    if text == READING:
+        raise OverflowError("reading")
+    if text == READING_HANGS:
+        sleep_for_ever()
+
+
+def touch(vtep: Any, touched: Any) -> None:
+    if any(isinstance(touch, RemoteUnit) and touch.mac == APPLYING for touch in touched):
+        raise KeyError("applying")
+
+
+def seen(vtep: Any, switch_id: int, binding: int, mac: str, now: float) -> None:
+    if mac == LEARNING:
+        raise AttributeError("learning")
+
+
+def write_key(writer: Any, transaction: Any, locators: Any, owners: Any, key: Any) -> None:
+    if key[1] == WRITING:
+        raise TypeError("writing")
+
+
+sabotage(reconciler, "render", render)
+sabotage(hwvtep, "mac_address", read)
+sabotage(Vtep, "touch", touch)
+sabotage(Vtep, "seen", seen)
+sabotage(publish.LocalMacs, "_write_key", write_key)
