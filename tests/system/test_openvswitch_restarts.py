@@ -218,10 +218,10 @@ def test_a_bridge_whose_controller_was_deleted_forwards_again_when_it_has_one_ag
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
-def test_while_the_server_of_open_vswitch_is_away_ovs_vswitchd_stands_still_and_packets_are_late(
+def test_while_the_server_of_open_vswitch_is_away_ovs_vswitchd_stands_still_and_then_goes_on(
     site: Site, node: Node, how: signal.Signals
 ) -> None:
-    """As many are lost as do not find room in the queues of its ports: none of a short absence."""
+    """As many packets are lost as find no room in the queues of its ports; the others are late."""
     rows = support.identities(node, *TABLES)
     before = len(site.said("Open_vSwitch: connected"))
     with traffic(*site.pairs) as streams:
@@ -232,6 +232,5 @@ def test_while_the_server_of_open_vswitch_is_away_ovs_vswitchd_stands_still_and_
         for stream in streams:
             stream.wait_answer(time.time())
     print_losses("ovsdb-server of Open_vSwitch", streams)
-    assert [stream.outages for stream in streams] == [[], []]
     assert max(stream.latest for stream in streams) > 0.2
     assert support.identities(node, *TABLES) == rows
