@@ -65,6 +65,10 @@ def served(idle: Machine) -> Machine:
     wanted = {("ls0", machine.p0.mac), ("ls0", machine.p1.mac), ("ls0", machine.q0.mac)}
     node.wait_until(lambda: wanted <= node.macs().keys(), what="the stations' rows")
     node.wait_until(lambda: _port(node, "p0")["vlan_stats"], what="statistics")
+    node.wait_until(lambda: len(node.rows("Tunnel")) == 2, what="a tunnel of each")
+    (tunnel,) = (row["_uuid"] for row in node.rows("Tunnel") if row["local"] == _locator(node, "10.2.2.1"))
+    node.vtep_ctl("set", "Tunnel", tunnel, "bfd_params:enable=true")
+    node.wait_until(lambda: "bfd" in node.vsctl("list-ports", "br0"), what="its BFD")
     return machine
 
 
@@ -74,6 +78,11 @@ def left(served: Machine) -> Machine:
     for name in ("second", "first"):
         Command(served.node, name).exit()
     return served
+
+
+def _locator(node: Node, address: str) -> str:
+    """The UUID of the locator with this address."""
+    return next(row["_uuid"] for row in node.rows("Physical_Locator") if row["dst_ip"] == address)
 
 
 def _port(node: Node, name: str) -> dict[str, Any]:
@@ -115,6 +124,7 @@ def test_what_is_ours_goes_and_what_is_not_stays(left: Machine) -> None:
     assert controllers(node) == {}
     assert set(node.vsctl("list-ports", "br0").split()) == {"p0", "p1", "p2"}
     assert node.macs() == {("ls0", left.q0.mac): ("10.2.2.2",)}
+    assert [row["local"] for row in node.rows("Tunnel")] == [_locator(node, "10.2.2.2")]
     assert node.macs("Mcast_Macs_Local") == {("ls0", "unknown-dst"): ("10.2.2.2",)}
     assert support.physical_ports(node) == {"p0", "p1"}
     assert _port(node, "p0")["vlan_stats"] == {}

@@ -33,7 +33,11 @@ SINCE_1_1 = (
 )
 LOST_1_5 = ("Logical_Switch.replication_mode",)
 LOST_1_3 = ("Physical_Port.acl_bindings", "Logical_Switch.replication_mode", "Physical_Locator.tunnel_key")
-LOST_1_0 = ("Physical_Switch.switch_fault_status", "Physical_Port.port_fault_status", *LOST_1_3)
+LOST_1_0 = (
+    "Tunnel",
+    *("Physical_Switch.tunnels", "Physical_Switch.switch_fault_status"),
+    *("Physical_Port.port_fault_status", *LOST_1_3),
+)
 VERSIONS = {
     "1.5.0": (SINCE_1_6, LOST_1_5),
     "1.3.0": (SINCE_1_4, ("ACL", *LOST_1_3)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import Bucket, Flow, Group, Rendering, ToGroup
@@ -72,6 +72,7 @@ class Follower:
         self.switch = SimulatedSwitch()
         self.installed: dict[Unit, Rendering] = {}
         self.published: dict[tuple[str, str], str] = {}
+        self.tunnels: dict[tuple[str, str], Mapping[str, str]] = {}
         self.steps: list[Step] = []
         self.rendered = 0
         self.take_over()
@@ -86,6 +87,7 @@ class Follower:
     def reconcile(self) -> None:
         """Bring the switch to what the Vtep wants now."""
         self.publish(self.vtep.news())
+        self.publish_tunnels()
         wanted: dict[Unit, Rendering] = {}
         while self.vtep.dirty:
             unit = self.vtep.dirty.pop()
@@ -105,6 +107,16 @@ class Follower:
                 self.published.pop(key, None)
             else:
                 self.published[key] = locator
+
+    def publish_tunnels(self) -> None:
+        tunnels, complete = self.vtep.sessions.news()
+        if complete:
+            self.tunnels.clear()
+        for pair, status in tunnels.items():
+            if status is None:
+                self.tunnels.pop(pair, None)
+            else:
+                self.tunnels[pair] = status
 
     def expire(self, flow: Flow) -> None:
         """Let a learn entry time out, and the Vtep know."""

@@ -17,6 +17,7 @@ from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
 from vtep_ryu.core.model import (
     UNKNOWN_DST,
+    Bfd,
     Bridge,
     Change,
     Locator,
@@ -29,10 +30,11 @@ from vtep_ryu.core.model import (
     Port,
     Row,
     Settings,
+    Tunnel,
     UcastRemote,
     Update,
 )
-from vtep_ryu.core.pipeline import tunnel_port_name
+from vtep_ryu.core.pipeline import bfd_port_name, tunnel_port_name
 from vtep_ryu.core.vtep import Vtep
 
 OUR_IPS = ("10.2.2.1", "10.2.2.2")
@@ -41,7 +43,13 @@ LOCATORS = tuple(Locator(ip, key) for ip, key in [(OUR_IPS[0], None), (OUR_IPS[1
 )
 SWITCHES = ("switch-a", "switch-b", "switch-c")
 PORT_ROWS = ("port-a", "port-b", "port-c")
-PORT_NAMES = ("p0", "p1", tunnel_port_name(OUR_IPS[0]), tunnel_port_name(OUR_IPS[1]))
+PORT_NAMES = (
+    "p0",
+    "p1",
+    *map(tunnel_port_name, OUR_IPS),
+    bfd_port_name(*OUR_IPS),
+    bfd_port_name(OUR_IPS[0], "10.2.2.3"),
+)
 STATIONS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 GROUPS = (UNKNOWN_DST, "01:00:5e:00:00:01", "01:00:5e:00:00:02")
 VLANS = (0, 10, 4095)
@@ -152,6 +160,9 @@ class History:
         fresh.reconcile()
         assert self.follower.switch.dump() == fresh.follower.switch.dump()
         assert self.follower.published == fresh.follower.published
+        assert self.follower.tunnels == fresh.follower.tunnels
+        self.vtep.sessions.release()
+        assert self.vtep.sessions.ports() == fresh.vtep.sessions.ports()
 
     def _ids(self, switch: str, port: str, vlan: int) -> tuple[int, int]:
         identity = self.vtep.identities.of(switch)
@@ -202,6 +213,17 @@ CHANGES = st.one_of(
         rows(McastRemote, uuid, mac=st.sampled_from(GROUPS), logical_switch=SWITCH, locators=MEMBERS)
         for uuid in ("mcast-a", "mcast-b", "mcast-c")
     ),
+    *(
+        rows(
+            Tunnel,
+            uuid,
+            local=st.sampled_from(OUR_IPS),
+            remote=st.sampled_from((*OUR_IPS, "10.2.2.3")),
+            bfd=st.sampled_from([None, Bfd(), Bfd(min_rx=300)]),
+            configured=st.booleans(),
+        )
+        for uuid in ("tunnel-a", "tunnel-b")
+    ),
 )
 
 
@@ -211,7 +233,7 @@ def call(method: Callable[..., None], *arguments: st.SearchStrategy) -> st.Searc
 
 
 PORTS = st.lists(
-    st.builds(Port, st.sampled_from(PORT_NAMES), st.integers(1, 5), st.booleans() | st.just(True)),
+    st.builds(Port, st.sampled_from(PORT_NAMES), st.integers(1, 7), st.booleans() | st.just(True)),
     unique_by=(lambda port: port.name, lambda port: port.number),
 )
 BRIDGES = st.builds(
@@ -220,6 +242,8 @@ BRIDGES = st.builds(
     st.just(1),
     st.frozensets(st.sampled_from(PORT_NAMES[:2])),
     st.dictionaries(st.sampled_from(PORT_NAMES[:2]), st.sampled_from(["it is a bond", "it has a tag"])),
+    st.dictionaries(st.sampled_from(PORT_NAMES[-2:]), st.just("no room")),
+    st.dictionaries(st.sampled_from(PORT_NAMES[-2:]), st.sampled_from([{"forwarding": "true"}, {"state": "down"}])),
 )
 PLACE = (SWITCH, st.sampled_from(PORT_NAMES), st.sampled_from(VLANS), st.sampled_from(STATIONS))
 UPDATE = call(History.update, st.lists(CHANGES, min_size=1, max_size=6), st.booleans())

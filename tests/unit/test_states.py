@@ -60,6 +60,16 @@ KEYED = (
     mcast_remote ls0 01:00:5e:00:00:01 10.2.2.3/7002
     """,
 )
+BFD = (
+    *MULTICAST,
+    """
+    tunnel 10.2.2.1 10.2.2.2 enable=true
+    tunnel 10.2.2.1 10.2.2.3 enable=true min_rx=300
+    tunnel 10.2.2.1 10.2.2.9 enable=true
+    port bfd469d0a020202 11
+    port bfd469d0a020203 12
+    """,
+)
 MANY_MEMBERS = "mcast_remote ls0 {} " + " ".join(f"10.3.{n // 250}.{n % 250}" for n in range(501))
 MORE_MEMBERS = "mcast_remote ls0 {} " + " ".join(f"10.3.{n // 250}.{n % 250}" for n in range(9, 1400))
 MANY_BINDINGS = "physical_port p0 " + " ".join(f"{vlan}=ls0" for vlan in range(501))
@@ -75,6 +85,15 @@ STATES = {
     "another tunnel key": state(*LEARNED, "logical_switch ls0 tunnel_key=6000"),
     "key not ready": state(*LEARNED, "logical_switch ls0 tunnel_key=0"),
     "multicast": state(*MULTICAST),
+    "BFD": state(*BFD),
+    "BFD without a port": state(*BFD, "tunnel 10.2.2.1 10.2.2.4 enable=true"),
+    "BFD disabled, its ports are there": state(*BFD, "tunnel 10.2.2.1 10.2.2.2", "tunnel 10.2.2.1 10.2.2.3"),
+    "BFD with one of two": state(*BFD, "tunnel 10.2.2.1 10.2.2.3 enable=false"),
+    "BFD from another address": state(*BFD, "physical_switch br0 tunnel_ips=10.2.2.4", "port vtep-0a020204 9"),
+    "BFD with what was ours": state(*BFD, "physical_switch br0 tunnel_ips=10.2.2.1,10.2.2.2"),
+    "BFD of one of several rows": state(
+        *BFD, "tunnel 10.2.2.1 10.2.2.2 uuid=t0", "tunnel 10.2.2.1 10.2.2.3 uuid=t1 enable=false"
+    ),
     "source_node": state(*MULTICAST, "logical_switch ls0 tunnel_key=5000 replication_mode=source_node"),
     "learned": state(*LEARNED),
     "moved": state(*LEARNED, "station ls0 02:00:00:00:00:aa p1 0"),
@@ -157,6 +176,9 @@ def check(world: World, follower: Follower, settings: Settings) -> None:
     assert flows(world.vtep) == flows(fresh.vtep)
     assert follower.published == {key: locator for key, locator in fresh.vtep.all_news().items() if locator}
     assert world.vtep.faults() == fresh.vtep.faults()
+    assert follower.tunnels == fresh.vtep.sessions.news()[0]
+    world.vtep.sessions.release()
+    assert world.vtep.sessions.ports() == fresh.vtep.sessions.ports()
 
 
 def follow(path: list[State], settings: Settings = SETTINGS) -> None:

@@ -8,6 +8,7 @@ A state has one line for each row, port and station::
     logical_router lr0
     ucast_remote ls0 02:00:00:00:00:01 10.2.2.2/7001      /7001: the locator's own tunnel_key
     mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3
+    tunnel 10.2.2.1 10.2.2.2 enable=true min_rx=300       with any other integer of a Bfd
     port p0 1                                             OpenFlow number; then "down" where it is
     station ls0 02:00:00:00:00:aa p0 0                    learned there: port, VLAN
 
@@ -25,6 +26,7 @@ from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
 from vtep_ryu.core.flow import Flow, Rendering
 from vtep_ryu.core.model import (
+    Bfd,
     Change,
     Locator,
     LogicalRouter,
@@ -36,6 +38,7 @@ from vtep_ryu.core.model import (
     Port,
     Row,
     Settings,
+    Tunnel,
     UcastRemote,
     Update,
 )
@@ -138,6 +141,13 @@ def locator_of(word: str) -> Locator:
     return Locator(ip, int(key) if key else None)
 
 
+def _tunnel(words: list[str], options: dict[str, str]) -> Tunnel:
+    local, remote = words
+    uuid, configured = options.pop("uuid", f"tunnel-{local}-{remote}"), bool(options)
+    enabled = options.pop("enable", "false") == "true"
+    return Tunnel(uuid, local, remote, Bfd(**{k: int(v) for k, v in options.items()}) if enabled else None, configured)
+
+
 READERS = {
     "physical_switch": _physical_switch,
     "physical_port": _physical_port,
@@ -145,6 +155,7 @@ READERS = {
     "logical_router": _logical_router,
     "ucast_remote": _ucast_remote,
     "mcast_remote": _mcast_remote,
+    "tunnel": _tunnel,
 }
 
 EMPTY = state()

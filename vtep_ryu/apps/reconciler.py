@@ -62,6 +62,7 @@ class Reconciler:
         self.switch = switch
         self.ready = False
         self.served = False
+        self._reconciling = False
         self._publish = publish
         self._on_served = on_served
         self._on_reconciled = on_reconciled
@@ -77,6 +78,11 @@ class Reconciler:
         """Say that the Vtep has changed."""
         self._wake.set()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether a switch that is served is not yet as the Vtep wants it."""
+        return self.served and (self._reconciling or bool(self.vtep.dirty))
+
     def run(self) -> None:
         """Take the switch over, then follow the Vtep until the connection is lost."""
         try:
@@ -87,7 +93,9 @@ class Reconciler:
                     again = self._await_change()
                     self.vtep.dirty.update(again)
                     self._publish(self.vtep.news(), False)
+                    self._reconciling = True
                     self._reconcile()
+                    self._reconciling = False
                     self._on_reconciled()
                     if again:
                         self._tried_again(again)

@@ -32,7 +32,7 @@ from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.control import Control, Status
 from vtep_ryu.drivers.hwvtep import HardwareVtep
 from vtep_ryu.drivers.openvswitch import Bridges, OpenVSwitch, Serve
-from vtep_ryu.drivers.publish import LocalMac, Post, PublishMacs, PublishStatistics, PublishSwitches
+from vtep_ryu.drivers.publish import LocalMac, Post, PublishMacs, PublishStatistics, PublishSwitches, PublishTunnels
 from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost, place_of, port_of, station_of
 from vtep_ryu.drivers.watchdog import Pulse, Watchdog
 
@@ -237,10 +237,17 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
 
     def _post_wishes(self) -> None:
         assert self._bridges is not None
-        tunnels = {name: {p.tunnel_port_name(ip): ip for ip in vtep.tunnel_ips} for name, vtep in self._vteps.items()}
-        if Serve(tunnels) != self._served:
-            self._served = Serve(tunnels)
-            self._openvswitch.post(self._served)
+        behind = {each.vtep.name for each in self._reconcilers.values() if each.is_behind}
+        for name, vtep in self._vteps.items():
+            if name not in behind:
+                vtep.sessions.release()
+            tunnels, complete = vtep.sessions.news()
+            if tunnels or complete:
+                self._hwvtep.post(PublishTunnels(name, tunnels, complete))
+        serve = Serve({name: vtep.sessions.ports() for name, vtep in self._vteps.items()})
+        if serve != self._served:
+            self._served = serve
+            self._openvswitch.post(serve)
         faults = {uuid: fault for vtep in self._vteps.values() for uuid, fault in vtep.faults().items()}
         wishes = PublishSwitches({name: self._bridges[name].ports for name in self._vteps}, faults)
         if wishes != self._posted:
@@ -284,6 +291,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         LOG.info("%s: not a VTEP any more", name)
         del self._vteps[name]
         self._publish(name, {}, True)
+        self._hwvtep.post(PublishTunnels(name, {}, True))
         self._published.discard(name)
         for datapath_id, reconciler in list(self._reconcilers.items()):
             if reconciler.vtep.name == name:

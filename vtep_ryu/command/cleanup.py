@@ -117,7 +117,7 @@ def _reset(databases: Databases, name: str, there: Bridge, ports: Collection[str
 
 
 def _remove_rows(databases: Databases, name: str, tunnel_addresses: set[str]) -> Steps[None]:
-    """Empty what is ours in hardware_vtep: local addresses, ports that are not bound, faults and statistics."""
+    """Empty what is ours in hardware_vtep: local addresses, tunnels, ports that are not bound, faults, statistics."""
     switches = yield from databases.rows(HARDWARE_VTEP, "Physical_Switch", "_uuid", "name", "tunnel_ips", "ports")
     addresses, ports = set(tunnel_addresses), set()
     for switch in switches:
@@ -133,7 +133,7 @@ def _remove_rows(databases: Databases, name: str, tunnel_addresses: set[str]) ->
     of_ours = [["name", "==", name]]
     mutation = {"op": "mutate", "table": "Physical_Switch", "where": of_ours}
     operations.append(mutation | {"mutations": [["ports", "delete", ["set", unbound]]]})
-    operations.append(_update("Physical_Switch", of_ours, switch_fault_status=["set", []]))
+    operations.append(_update("Physical_Switch", of_ours, switch_fault_status=["set", []], tunnels=["set", []]))
     for port in sorted(ports):
         where = [["_uuid", "==", ["uuid", port]]]
         operations.append(_update("Physical_Port", where, vlan_stats=["map", []], port_fault_status=["set", []]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import TypeVar
 
 from vtep_ryu.core.model import (
@@ -15,6 +15,7 @@ from vtep_ryu.core.model import (
     PhysicalPort,
     PhysicalSwitch,
     Row,
+    Tunnel,
     UcastRemote,
     Update,
 )
@@ -28,6 +29,7 @@ from vtep_ryu.core.units import (
     RemoteUnit,
     SourceUnit,
     Touch,
+    TunnelTouched,
 )
 
 
@@ -42,6 +44,7 @@ class Database:
         self._multicasts: dict[str, dict[str, tuple[McastRemote, ...]]] = defaultdict(dict)
         self._locators: dict[str, Counter[Locator]] = defaultdict(Counter)
         self._keys: dict[str, dict[str, tuple[int, ...]]] = defaultdict(dict)
+        self._tunnels: dict[tuple[str, str], tuple[Tunnel, ...]] = {}
 
     def apply(self, update: Update) -> set[Touch]:
         """Take in rows that changed together; return what that touches."""
@@ -117,6 +120,11 @@ class Database:
         keyed = [Locator(ip, key) for key in self._keys[logical_switch].get(ip, ())]
         return [Locator(ip), *keyed] if Locator(ip) in self._locators[logical_switch] else keyed
 
+    def tunnel(self, local: str, remote: str) -> Tunnel | None:
+        """The Tunnel row between two addresses; of several, one with bfd_params, then the one with the lowest UUID."""
+        rows = self._tunnels.get((local, remote))
+        return rows[0] if rows else None
+
     def _replace(self, kind: type[Row], uuid: str, new: Row | None, touched: set[Touch]) -> None:
         rows = self._rows[kind]
         old = rows.get(uuid)
@@ -153,6 +161,10 @@ class Database:
                 groups[row.mac] = tuple(sorted((*groups.get(row.mac, ()), row), key=_by_uuid))
                 touched.add(_replication(row))
                 self._count(row.logical_switch, row.locators, 1, touched)
+            case Tunnel(local=local, remote=remote):
+                rows = (*self._tunnels.get((local, remote), ()), row)
+                self._tunnels[local, remote] = tuple(sorted(rows, key=_by_bfd_params))
+                touched.add(TunnelTouched(local, remote))
 
     def _unindex(self, row: Row, touched: set[Touch]) -> None:
         match row:
@@ -174,6 +186,9 @@ class Database:
                 _remove(self._multicasts[row.logical_switch], row.mac, row)
                 touched.add(_replication(row))
                 self._count(row.logical_switch, row.locators, -1, touched)
+            case Tunnel(local=local, remote=remote):
+                _remove(self._tunnels, (local, remote), row)
+                touched.add(TunnelTouched(local, remote))
 
     def _count(self, logical_switch: str, locators: Iterable[Locator], step: int, touched: set[Touch]) -> None:
         counts = self._locators[logical_switch]
@@ -199,15 +214,20 @@ def _by_uuid(row: Row) -> str:
     return row.uuid
 
 
-T = TypeVar("T", UcastRemote, McastRemote)
+def _by_bfd_params(row: Tunnel) -> tuple[bool, str]:
+    return not row.configured, row.uuid
 
 
-def _remove(rows: dict[str, tuple[T, ...]], mac: str, row: T) -> None:
-    left = tuple(other for other in rows[mac] if other is not row)
+Key = TypeVar("Key", bound=Hashable)
+T = TypeVar("T", UcastRemote, McastRemote, Tunnel)
+
+
+def _remove(rows: dict[Key, tuple[T, ...]], key: Key, row: T) -> None:
+    left = tuple(other for other in rows[key] if other is not row)
     if left:
-        rows[mac] = left
+        rows[key] = left
     else:
-        del rows[mac]
+        del rows[key]
 
 
 def _replication(row: McastRemote) -> FloodUnit | MulticastUnit:

@@ -8,6 +8,7 @@ from vtep_ryu.core.bindings import Bindings
 from vtep_ryu.core.database import Database
 from vtep_ryu.core.learning import Stations
 from vtep_ryu.core.mobility import Moves
+from vtep_ryu.core.model import UNKNOWN_DST
 from vtep_ryu.core.units import (
     AlwaysUnit,
     BindingUnit,
@@ -63,6 +64,12 @@ class Inventory:
                 locator = self._database.remote(switch, mac)
                 if locator is not None and locator.ip in theirs:
                     yield RemoteUnit(switch, mac)
+
+    def replication_to(self, switch: str, ip: str) -> Iterator[Unit]:
+        """What replicates to one member."""
+        for mac in (UNKNOWN_DST, *self._database.multicasts(switch)):
+            if any(locator.ip == ip for locator in self._database.members(switch, mac)):
+                yield FloodUnit(switch) if mac == UNKNOWN_DST else MulticastUnit(switch, mac)
 
     def stations(self, switch: str) -> Iterator[Unit]:
         """What was learned."""

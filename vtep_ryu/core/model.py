@@ -97,7 +97,41 @@ class McastRemote:
     locators: tuple[Locator, ...]
 
 
-Row: TypeAlias = PhysicalSwitch | PhysicalPort | LogicalSwitch | LogicalRouter | UcastRemote | McastRemote
+@dataclass(frozen=True, slots=True)
+class Bfd:
+    """A BFD session as bfd_params, bfd_config_local and bfd_config_remote want it, with vtep(5)'s defaults.
+
+    The intervals are in milliseconds. The addresses are those that BFD packets are sent to: the local ones here, the
+    remote ones there.
+    """
+
+    min_rx: int = 1000
+    min_tx: int = 100
+    decay_min_rx: int = 0
+    forwarding_if_rx: bool = False
+    cpath_down: bool = False
+    check_tnl_key: bool = False
+    local_mac: str = "00:23:20:00:00:01"
+    local_ip: str = "169.254.1.0"
+    remote_mac: str = "00:23:20:00:00:01"
+    remote_ip: str = "169.254.1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """A row of Tunnel: local and remote are IPv4 addresses, bfd is None where it is not enabled.
+
+    configured says whether it has any bfd_params.
+    """
+
+    uuid: str
+    local: str
+    remote: str
+    bfd: Bfd | None
+    configured: bool
+
+
+Row: TypeAlias = PhysicalSwitch | PhysicalPort | LogicalSwitch | LogicalRouter | UcastRemote | McastRemote | Tunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +157,8 @@ class Bridge:
 
     ports are the names of its Port rows, the local port and our own tunnel ports excepted. unbindable are the names of
     ports and interfaces that bindings cannot be to, each with the reason, tunnel_errors those of our tunnel ports that
-    ovs-vswitchd could not make.
+    ovs-vswitchd could not make. bfd is what it says of the BFD at our tunnel ports, by their names: bfd_status of
+    ovs-vswitchd.conf.db(5).
     """
 
     name: str
@@ -131,6 +166,16 @@ class Bridge:
     ports: frozenset[str]
     unbindable: Mapping[str, str]
     tunnel_errors: Mapping[str, str] = field(default_factory=dict)
+    bfd: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelPort:
+    """A VXLAN port that a bridge needs: for all tunnels from a local address, or for BFD with one remote address."""
+
+    local: str
+    remote: str | None = None
+    bfd: Bfd | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,13 +136,29 @@ def misses() -> tuple[Flow, ...]:
     )
 
 
-TUNNEL_PORT = re.compile(r"vtep-[0-9a-f]{8}")
+TUNNEL_PORT = re.compile(r"vtep-[0-9a-f]{8}|bfd[0-9a-f]{12}")
 """What the names of our VXLAN ports look like."""
 
 
 def tunnel_port_name(ip: str) -> str:
     """The name of the VXLAN port whose local address this IPv4 address is (at most 15 characters, as names are)."""
-    return "vtep-" + "".join(f"{int(octet):02x}" for octet in ip.split("."))
+    return "vtep-" + _hex(ip)
+
+
+def bfd_port_name(local: str, remote: str) -> str:
+    """The name of the VXLAN port for BFD between two IPv4 addresses: bridges with a VTEP each have different ones."""
+    return f"bfd{crc32(local.encode()) & 0xFFFF:04x}{_hex(remote)}"
+
+
+def remote_of_bfd_port(name: str) -> str | None:
+    """The remote address in the name of such a port; None in any other name."""
+    if not (TUNNEL_PORT.fullmatch(name) and name.startswith("bfd")):
+        return None
+    return ".".join(str(octet) for octet in bytes.fromhex(name[-8:]))
+
+
+def _hex(ip: str) -> str:
+    return "".join(f"{int(octet):02x}" for octet in ip.split("."))
 
 
 # A binding's id can be read in a flow dump and survives a restart: OpenFlow port, then twelve bits of VLAN. 0 is none.

@@ -100,11 +100,20 @@ class LogicalRouterTouched:
     uuid: str
 
 
+@dataclass(frozen=True, slots=True)
+class TunnelTouched:
+    """A Tunnel row between these addresses came, changed or went."""
+
+    local: str
+    remote: str
+
+
 Touch: TypeAlias = (
     PhysicalSwitchTouched
     | PhysicalPortTouched
     | LogicalSwitchTouched
     | LogicalRouterTouched
+    | TunnelTouched
     | FloodUnit
     | SourceUnit
     | RemoteUnit

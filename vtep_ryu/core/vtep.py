@@ -19,6 +19,7 @@ from vtep_ryu.core.inventory import Inventory
 from vtep_ryu.core.learning import Outcome, Stations
 from vtep_ryu.core.mobility import Moves
 from vtep_ryu.core.model import UNKNOWN_DST, Bridge, PhysicalSwitch, Place, Port, Settings
+from vtep_ryu.core.sessions import Sessions
 from vtep_ryu.core.titles import Titles
 from vtep_ryu.core.tunnels import Tunnels
 from vtep_ryu.core.units import (
@@ -35,6 +36,7 @@ from vtep_ryu.core.units import (
     SourceUnit,
     StationUnit,
     Touch,
+    TunnelTouched,
     Unit,
 )
 from vtep_ryu.core.words import port_in_words, sighting_in_words, tunnel_ips_in_words, unit_in_words
@@ -58,6 +60,7 @@ class Vtep:
         self.counters = Counters()
         self.moves = Moves(name, settings, self._title, lambda unit: self.dirty.add(unit), self.counters)
         self.inventory = Inventory(database, self.bindings, self.stations, self.moves)
+        self.sessions = Sessions(name, database, self._title, self._touch_member)
         self.ports: dict[str, Port] = {}
         self.dirty: set[Unit] = {AlwaysUnit()}
         self._row: PhysicalSwitch | None = None
@@ -126,6 +129,9 @@ class Vtep:
                 case LogicalRouterTouched(uuid):
                     self.switch_faults.look_at_router(uuid, self.database.logical_router(uuid))
                     continue
+                case TunnelTouched(local, remote):
+                    self.sessions.follow_row(local, remote)
+                    continue
             if self.bindings.is_bound(touch.logical_switch):
                 self._touch_unit(touch)
         if PhysicalSwitchTouched(self.name) in touched:
@@ -145,6 +151,7 @@ class Vtep:
     def set_bridge(self, bridge: Bridge) -> None:
         """Take in the bridge as Open_vSwitch has it: which ports it has, and which of them cannot be bound."""
         self.switch_faults.look_at_tunnels(bridge.tunnel_errors)
+        self.sessions.set_bridge(bridge)
         self._follow_ports(self.bindings.set_bridge(bridge))
         self._identify()
 
@@ -168,6 +175,8 @@ class Vtep:
                     self._withdraw(logical_switch, mac, "its port is gone" if renumbered else "its port is down")
             if renumbered and name in tunnels:
                 self._touch_overlays()
+            if renumbered and (remote := p.remote_of_bfd_port(name)) is not None:
+                self._touch_member(remote, self.sessions.users(remote))
             if renumbered:
                 for place in self.bindings.on_port(name):
                     self._touch_place(place)
@@ -249,6 +258,7 @@ class Vtep:
             if self._row is not None:
                 level = logging.INFO if len(self.tunnel_ips) == 1 else logging.WARNING
                 LOG.log(level, "%s: %s", self.name, tunnel_ips_in_words(self._row))
+            self.sessions.set_addresses(self.tunnel_ips)
             self._touch_overlays()
             for logical_switch in self.bindings.logical_switches():
                 self.tunnels.touch_all(logical_switch)
@@ -288,6 +298,9 @@ class Vtep:
         bound = filter(self.bindings.is_bound, switches)
         rows = dict.fromkeys(switches) | {switch: self.database.logical_switch(switch) for switch in bound}
         self._titles.follow(rows)
+        for switch in switches:
+            self.sessions.bind(switch, self.bindings.is_bound(switch))
+        self.sessions.look_at_members()
         self._reidentified(self.identities.update(rows), switches)
 
     def _reidentified(self, changed: set[str], others: Collection[str] = ()) -> None:
@@ -310,6 +323,9 @@ class Vtep:
         match unit:
             case SourceUnit(switch, str(ip)):
                 self.tunnels.touch(switch, ip)
+                self.sessions.follow_source(switch, ip)
+            case FloodUnit(switch):
+                self.sessions.suspect(switch)
             case RemoteUnit(switch, mac) if self.stations.place(switch, mac):
                 if self._is_elsewhere(switch, mac):
                     self._withdraw(switch, mac, "the NVC says that it is behind another VTEP")
@@ -341,6 +357,10 @@ class Vtep:
         logical_switch = self.bindings.logical_switch(place)
         if logical_switch is not None:
             self.dirty.add(FloodUnit(logical_switch))
+
+    def _touch_member(self, ip: str, users: Iterable[str]) -> None:
+        for logical_switch in users:
+            self.dirty.update(self.inventory.replication_to(logical_switch, ip))
 
     def _touch_overlays(self) -> None:
         for logical_switch in self.bindings.logical_switches():

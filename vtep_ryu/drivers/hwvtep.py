@@ -23,16 +23,20 @@ from vtep_ryu.core.model import (
     PhysicalPort,
     PhysicalSwitch,
     Row,
+    Tunnel,
     UcastRemote,
     Update,
 )
+from vtep_ryu.drivers import bfd
+from vtep_ryu.drivers.local_macs import LocalMacs
 from vtep_ryu.drivers.ovsdb import OvsdbClient
-from vtep_ryu.drivers.publish import Faults, LocalMacs, PhysicalPorts, Post, Statistics
+from vtep_ryu.drivers.publish import Faults, PhysicalPorts, Post, Statistics
+from vtep_ryu.drivers.tunnel_rows import TunnelRows
 
 LOG = logging.getLogger(__name__)
 
 COLUMNS = {
-    "Physical_Switch": ("name", "tunnel_ips", "ports", "switch_fault_status"),
+    "Physical_Switch": ("name", "tunnel_ips", "ports", "tunnels", "switch_fault_status"),
     "Physical_Port": ("name", "vlan_bindings", "port_fault_status", "vlan_stats", "acl_bindings"),
     "Logical_Switch": ("name", "tunnel_key", "replication_mode"),
     "Logical_Router": ("name",),
@@ -43,12 +47,15 @@ COLUMNS = {
     "Mcast_Macs_Local": ("MAC", "logical_switch", "locator_set"),
     "Physical_Locator": ("encapsulation_type", "dst_ip", "tunnel_key"),
     "Physical_Locator_Set": ("locators",),
+    "Tunnel": ("local", "remote", "bfd_params", "bfd_config_local", "bfd_config_remote", "bfd_status"),
     "Logical_Binding_Stats": ("packets_from_local", "bytes_from_local", "packets_to_local", "bytes_to_local"),
 }
 
 OPTIONAL = frozenset(
     {
         "Physical_Switch.switch_fault_status",
+        "Physical_Switch.tunnels",
+        "Tunnel",
         "Physical_Port.port_fault_status",
         "Physical_Port.acl_bindings",
         "ACL",
@@ -77,7 +84,7 @@ class HardwareVtep(OvsdbClient[Post, Update]):
 
     def __init__(self, remotes: Sequence[str]) -> None:
         super().__init__("hardware_vtep", COLUMNS, remotes, LOG, OPTIONAL)
-        self._writers = (LocalMacs(self), PhysicalPorts(self), Faults(self), Statistics(self))
+        self._writers = (LocalMacs(self), TunnelRows(self), PhysicalPorts(self), Faults(self), Statistics(self))
         self._complaints: dict[Any, frozenset[str]] = {}
         self._keys: dict[Any, int | None] = {}
 
@@ -165,6 +172,8 @@ class HardwareVtep(OvsdbClient[Post, Update]):
 def _title(row: Any) -> str:
     """What an operator knows the row by."""
     name: str | None = getattr(row, "name", None)
+    if row._table.name == "Tunnel":
+        return f"{row.local.dst_ip} to {row.remote.dst_ip}"
     return f"{row.MAC} of {row.logical_switch.name}" if name is None else name
 
 
@@ -218,6 +227,16 @@ def _tunnel_key(row: Any) -> int | None:
     return keys[0] if keys else None
 
 
+def _tunnel(row: Any, complain: Complain) -> Tunnel:
+    def wrong(column: str, value: str, allowed: str) -> None:
+        complain(BadValue(column, value, allowed))
+
+    local, remote = (
+        ip_address("dst_ip of its Physical_Locator", locator.dst_ip) for locator in (row.local, row.remote)
+    )
+    return Tunnel(str(row.uuid), local, remote, bfd.session(row, wrong), bool(row.bfd_params))
+
+
 READERS: dict[str, tuple[type[Row], Callable[[Any, Complain], Row]]] = {
     "Physical_Switch": (PhysicalSwitch, _physical_switch),
     "Physical_Port": (PhysicalPort, _physical_port),
@@ -225,6 +244,7 @@ READERS: dict[str, tuple[type[Row], Callable[[Any, Complain], Row]]] = {
     "Logical_Router": (LogicalRouter, _logical_router),
     "Ucast_Macs_Remote": (UcastRemote, _ucast_remote),
     "Mcast_Macs_Remote": (McastRemote, _mcast_remote),
+    "Tunnel": (Tunnel, _tunnel),
 }
 
 

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from vtep_ryu.core.marks import FAIL_MODE_BEFORE, MARK
-from vtep_ryu.core.model import Bridge
+from vtep_ryu.core.model import Bridge, TunnelPort
+from vtep_ryu.drivers import bfd
 from vtep_ryu.drivers.ovsdb import OvsdbClient
 
 LOG = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ COLUMNS = {
     "Open_vSwitch": ("bridges",),
     "Bridge": ("name", "datapath_id", "ports", "fail_mode", "protocols", "controller", "external_ids"),
     "Port": ("name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids"),
-    "Interface": ("name", "type", "options", "external_ids", "error"),
+    "Interface": ("name", "type", "options", "external_ids", "error", "bfd", "bfd_status"),
     "Controller": (
         "target",
         "connection_mode",
@@ -40,9 +41,9 @@ Bridges: TypeAlias = Mapping[str, Bridge]
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """The bridges that are VTEPs: the tunnel ports each needs, by name with their local IPv4 address."""
+    """The bridges that are VTEPs: the tunnel ports each needs, by name."""
 
-    bridges: Mapping[str, Mapping[str, str]]
+    bridges: Mapping[str, Mapping[str, TunnelPort]]
 
 
 class OpenVSwitch(OvsdbClient[Serve, Bridges]):
@@ -111,17 +112,19 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
                 changed |= _assign(controller, column, value)
         return changed
 
-    def _write_tunnels(self, transaction: Any, bridge: Any, wanted: Mapping[str, str]) -> bool:
+    def _write_tunnels(self, transaction: Any, bridge: Any, wanted: Mapping[str, TunnelPort]) -> bool:
         changed = False
         there = {port.name: port for port in bridge.ports}
-        for name, ip in wanted.items():
+        taken = {port.name for port in self.rows("Port").values()} if wanted.keys() - there.keys() else set()
+        for name, port in wanted.items():
+            what = _in_words(port)
             if name in there:
-                changed |= self._keep_tunnel(bridge, there[name], ip)
-            elif any(port.name == name for port in self.rows("Port").values()):
-                self._report(name, f"{bridge.name}: another bridge has the tunnel port {name} for {ip} already")
+                changed |= self._keep_tunnel(bridge, there[name], port)
+            elif name in taken:
+                self._report(name, f"{bridge.name}: another bridge has the tunnel port {name} for {what} already")
             else:
-                bridge.addvalue("ports", self._insert_tunnel(transaction, name, ip))
-                self.log(logging.INFO, "%s: tunnel port %s created for %s", bridge.name, name, ip)
+                bridge.addvalue("ports", self._insert_tunnel(transaction, name, port))
+                self.log(logging.INFO, "%s: tunnel port %s created for %s", bridge.name, name, what)
                 changed = True
         for name, port in there.items():
             if MARK in port.external_ids and name not in wanted:
@@ -130,19 +133,22 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
                 changed = True
         return changed
 
-    def _insert_tunnel(self, transaction: Any, name: str, ip: str) -> Any:
+    def _insert_tunnel(self, transaction: Any, name: str, wanted: TunnelPort) -> Any:
         interface = transaction.insert(self.table("Interface"))
-        interface.name, interface.type, interface.options = name, "vxlan", _tunnel_options(ip)
-        interface.external_ids = {MARK: ip}
+        interface.name, interface.type = name, "vxlan"
+        interface.options, interface.bfd = _tunnel_options(wanted), _bfd(wanted)
+        interface.external_ids = {MARK: wanted.local}
         port = transaction.insert(self.table("Port"))
-        port.name, port.interfaces, port.external_ids = name, [interface], {MARK: ip}
+        port.name, port.interfaces, port.external_ids = name, [interface], {MARK: wanted.local}
         return port
 
-    def _keep_tunnel(self, bridge: Any, port: Any, ip: str) -> bool:
+    def _keep_tunnel(self, bridge: Any, port: Any, wanted: TunnelPort) -> bool:
         if MARK not in port.external_ids:
-            self._report(port.name, f"{bridge.name}: port {port.name} is in the way of the tunnel port for {ip}")
+            what = _in_words(wanted)
+            self._report(port.name, f"{bridge.name}: port {port.name} is in the way of the tunnel port for {what}")
             return False
-        return _assign(port.interfaces[0], "options", _tunnel_options(ip))
+        interface, values = port.interfaces[0], {"options": _tunnel_options(wanted), "bfd": _bfd(wanted)}
+        return any([_assign(interface, column, value) for column, value in values.items()])
 
     def _report(self, name: str, error: str) -> None:
         """Log what is wrong with a tunnel port, once for as long as it is."""
@@ -157,9 +163,10 @@ def _bridge(row: Any) -> Bridge:
     unbindable = {row.name: "it is the bridge's own port"}
     for port in ports:
         unbindable.update(_unbindable(port))
-    tunnels = (each for port in row.ports if MARK in port.external_ids for each in port.interfaces)
+    tunnels = [each for port in row.ports if MARK in port.external_ids for each in port.interfaces]
     errors = {interface.name: interface.error[0] for interface in tunnels if interface.error}
-    return Bridge(row.name, datapath_id, frozenset(port.name for port in ports), unbindable, errors)
+    statuses = {interface.name: status for interface in tunnels if (status := interface.bfd_status)}
+    return Bridge(row.name, datapath_id, frozenset(port.name for port in ports), unbindable, errors, statuses)
 
 
 def _unbindable(port: Any) -> Iterator[tuple[str, str]]:
@@ -178,9 +185,20 @@ def _unbindable(port: Any) -> Iterator[tuple[str, str]]:
         yield port.name, f"its Port row has {' and '.join(own)}"
 
 
-def _tunnel_options(ip: str) -> dict[str, str]:
-    """One port for all tunnels: the flows set the remote address and the key (ovs-vswitchd.conf.db(5), Interface)."""
-    return {"remote_ip": "flow", "key": "flow", "local_ip": ip}
+def _tunnel_options(port: TunnelPort) -> dict[str, str]:
+    """One port for all tunnels: the flows set the remote address and the key (ovs-vswitchd.conf.db(5), Interface).
+
+    One for BFD takes all that its remote address sends, so that BFD counts in any VNI.
+    """
+    return {"remote_ip": port.remote or "flow", "key": "flow", "local_ip": port.local}
+
+
+def _bfd(port: TunnelPort) -> dict[str, str]:
+    return {} if port.bfd is None else bfd.interface(port.bfd)
+
+
+def _in_words(port: TunnelPort) -> str:
+    return port.local if port.remote is None else f"BFD from {port.local} to {port.remote}"
 
 
 def _assign(row: Any, column: str, value: Any) -> bool:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from functools import cached_property
+from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
-from vtep_ryu.core.model import UNKNOWN_DST
 from vtep_ryu.core.statistics import BindingStats
 from vtep_ryu.drivers.ovsdb import OvsdbClient
 
@@ -22,7 +21,7 @@ ENCAPSULATION = "vxlan_over_ipv4"
 ROWS_PER_TRANSACTION = 1000
 
 LocalMac: TypeAlias = tuple[str, str]
-"""A logical switch's UUID and an address, or UNKNOWN_DST."""
+"""A logical switch's UUID and an address, or core.model.UNKNOWN_DST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,19 @@ class PublishStatistics:
     bindings: Mapping[tuple[str, int], BindingStats]
 
 
-Post: TypeAlias = PublishMacs | PublishSwitches | PublishStatistics
+@dataclass(frozen=True, slots=True)
+class PublishTunnels:
+    """The tunnels of a physical switch by their addresses, each with its bfd_status; None for none.
+
+    complete: and no others.
+    """
+
+    physical_switch: str
+    tunnels: Mapping[tuple[str, str], Mapping[str, str] | None]
+    complete: bool
+
+
+Post: TypeAlias = PublishMacs | PublishSwitches | PublishStatistics | PublishTunnels
 
 
 class Writer(ABC):
@@ -101,67 +112,39 @@ class Writer(ABC):
             self._settled(error) if error is not None else self._again()
 
 
-class LocalMacs(Writer):
-    """Ucast_Macs_Local, and unknown-dst in Mcast_Macs_Local.
+Key = TypeVar("Key", bound=Hashable)
 
-    A row is a physical switch's if a locator of it is one of that switch's tunnel addresses. One whose locators are all
-    nobody's was written before the tunnel address changed, and goes.
-    """
+
+class KeyedWriter(Writer, Generic[Key]):
+    """Rows that are known by a key. What changed, there or in what should be there, is written by the batch."""
 
     def __init__(self, client: OvsdbClient[Any, Any]) -> None:
         super().__init__(client)
-        self._wanted: dict[str, dict[LocalMac, str]] = {}
-        self._there: dict[LocalMac, set[tuple[str, UUID]]] = defaultdict(set)
-        self._keys: dict[UUID, LocalMac] = {}
-        self._dirty: dict[LocalMac, None] = {}
-        self._batch: list[LocalMac] = []
+        self._dirty: dict[Key, None] = {}
+        self._batch: list[Key] = []
         self._armed = False  # Until both databases are loaded nothing is taken for a leftover.
         self._batch_size = ROWS_PER_TRANSACTION
+
+    @abstractmethod
+    def _write_key(self, transaction: Any, locators: Locators, owners: Mapping[str, str], key: Key) -> bool:
+        """Put the difference for a key into the transaction; return whether there is any.
+
+        owners are the physical switches' names by their tunnel addresses.
+        """
+
+    @abstractmethod
+    def _in_words(self, key: Key) -> str:
+        """What a key stands for, in words."""
 
     def take(self, post: Post) -> None:
         if isinstance(post, PublishSwitches):
             self._armed = True
-        if not isinstance(post, PublishMacs):
-            return
-        wanted = self._wanted.setdefault(post.physical_switch, {})
-        if post.complete:
-            self._dirty.update(dict.fromkeys([*wanted, *self._there]))
-            wanted.clear()
-        for key, ip in post.macs.items():
-            if ip is None:
-                wanted.pop(key, None)
-            else:
-                wanted[key] = ip
-            self._dirty[key] = None
-
-    def follow(self, changed: Mapping[str, set[UUID]], complete: bool) -> None:
-        if complete:
-            self._there.clear()
-            self._keys.clear()
-            self._dirty.update(dict.fromkeys(key for wanted in self._wanted.values() for key in wanted))
-        for table in ("Ucast_Macs_Local", "Mcast_Macs_Local"):
-            for uuid in changed.get(table, ()):
-                self._follow_row(table, uuid)
-
-    def _follow_row(self, table: str, uuid: UUID) -> None:
-        old = self._keys.pop(uuid, None)
-        if old is not None:
-            self._there[old].discard((table, uuid))
-            if not self._there[old]:
-                del self._there[old]
-            self._dirty[old] = None
-        row = self.client.row(table, uuid)
-        if row is not None:
-            key = (str(row.logical_switch.uuid), row.MAC)
-            self._keys[uuid] = key
-            self._there[key].add((table, uuid))
-            self._dirty[key] = None
 
     def _write(self, transaction: Any) -> bool:
-        if not self._armed:
+        if not self._armed or not self._dirty:
             return False
-        locators = Locators(self.client, transaction)
-        owners = self._owners()
+        locators, switches = Locators(self.client, transaction), self.client.rows("Physical_Switch").values()
+        owners = {ip: row.name for row in switches for ip in row.tunnel_ips}
         self._batch = []
         while self._dirty and len(self._batch) < self._batch_size:
             key = next(iter(self._dirty))
@@ -170,38 +153,9 @@ class LocalMacs(Writer):
                 if self._write_key(transaction, locators, owners, key):
                     self._batch.append(key)
             except Exception as error:
-                error.add_note(f"writing the local address {key[1]} of the logical switch {key[0]}")
+                error.add_note(f"writing {self._in_words(key)}")
                 raise
         return bool(self._batch)
-
-    def _write_key(self, transaction: Any, locators: Locators, owners: Mapping[str, str], key: LocalMac) -> bool:
-        switch, mac = key
-        wanted = {ip for macs in self._wanted.values() if (ip := macs.get(key)) is not None}
-        table = "Mcast_Macs_Local" if mac == UNKNOWN_DST else "Ucast_Macs_Local"
-        there = ((each, self.client.row(*each)) for each in sorted(self._there.get(key, ())))
-        rows = [(each, row, _locators_of(row)) for (each, _), row in there if row is not None]
-        found: set[str] = set()
-        changed = False
-        for where, row, ips in rows:
-            if where == table and len(ips) == 1 and ips <= wanted - found:
-                found |= ips
-            elif ips.isdisjoint(owners) or any(owners.get(ip) in self._wanted for ip in ips):
-                row.delete()
-                changed = True
-        logical_switch = self.client.row("Logical_Switch", UUID(switch))
-        for ip in sorted(wanted - found) if logical_switch is not None else ():
-            row = transaction.insert(self.client.table(table))
-            row.MAC, row.logical_switch = mac, logical_switch
-            if mac == UNKNOWN_DST:
-                row.locator_set = locators.set_of(ip)
-            else:
-                row.locator = locators.of(ip)
-            changed = True
-        return changed
-
-    def _owners(self) -> dict[str, str]:
-        rows = self.client.rows("Physical_Switch").values()
-        return {ip: row.name for row in rows for ip in row.tunnel_ips}
 
     def _settled(self, error: str | None) -> None:
         if error is None:
@@ -212,7 +166,8 @@ class LocalMacs(Writer):
             self._batch_size = 1
             self._again()
         else:
-            self.client.log(logging.WARNING, "hardware_vtep: local address %s is refused: %s", self._batch[0][1], error)
+            what = self._in_words(self._batch[0])
+            self.client.log(logging.WARNING, "hardware_vtep: %s is refused: %s", what, error)
 
     def _again(self) -> None:
         self._dirty.update(dict.fromkeys(self._batch))
@@ -224,19 +179,29 @@ class Locators:
     def __init__(self, client: OvsdbClient[Any, Any], transaction: Any) -> None:
         self._client = client
         self._transaction = transaction
-        self._by_ip: dict[str, Any] | None = None
         self._sets: dict[str, Any] = {}
+
+    @cached_property
+    def _by_ip(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The rows without a tunnel key, and those with one."""
+        found: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+        for row in self._client.rows("Physical_Locator").values():
+            found[bool(getattr(row, "tunnel_key", None))][row.dst_ip] = row
+        return found
 
     def of(self, ip: str) -> Any:
         """The row for a VTEP's address; not one with a tunnel key, which is for the NVC's use of one logical switch."""
-        if self._by_ip is None:
-            rows = self._client.rows("Physical_Locator").values()
-            self._by_ip = {row.dst_ip: row for row in rows if not getattr(row, "tunnel_key", None)}
-        if ip not in self._by_ip:
+        without_key, _ = self._by_ip
+        if ip not in without_key:
             row = self._transaction.insert(self._client.table("Physical_Locator"))
             row.encapsulation_type, row.dst_ip = ENCAPSULATION, ip
-            self._by_ip[ip] = row
-        return self._by_ip[ip]
+            without_key[ip] = row
+        return without_key[ip]
+
+    def any_of(self, ip: str) -> Any:
+        """The same, but where there are only rows with a tunnel key, one of those: then none is made."""
+        without_key, with_key = self._by_ip
+        return self.of(ip) if ip in without_key else with_key.get(ip) or self.of(ip)
 
     def set_of(self, ip: str) -> Any:
         """A new Physical_Locator_Set row with this one member."""
@@ -245,12 +210,6 @@ class Locators:
             row.locators = [self.of(ip)]
             self._sets[ip] = row
         return self._sets[ip]
-
-
-def _locators_of(row: Any) -> frozenset[str]:
-    """The addresses that a local row points at."""
-    locators = [row.locator] if "locator" in row._table.columns else row.locator_set.locators
-    return frozenset(locator.dst_ip for locator in locators)
 
 
 class SwitchWriter(Writer):

@@ -1,0 +1,113 @@
+"""Physical_Switch.tunnels, and what is ours in the rows of Tunnel there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from vtep_ryu.drivers.bfd import LOCAL_DEFAULTS
+from vtep_ryu.drivers.ovsdb import OvsdbClient
+from vtep_ryu.drivers.publish import KeyedWriter, Locators, Post, PublishTunnels
+
+Pair: TypeAlias = tuple[str, str]
+"""The local and the remote address of a tunnel."""
+
+
+class TunnelRows(KeyedWriter[Pair]):
+    """A row for each tunnel: of several, one that has bfd_params, then the one with the lowest UUID.
+
+    A row is a physical switch's if its local address is; one whose address is nobody's was written before the address
+    changed, and goes. The server removes rows that no Physical_Switch refers to, and then their locators.
+    """
+
+    def __init__(self, client: OvsdbClient[Any, Any]) -> None:
+        super().__init__(client)
+        self._wanted: dict[str, dict[Pair, Mapping[str, str]]] = {}
+        self._there: dict[Pair, set[UUID]] = defaultdict(set)
+        self._pairs: dict[UUID, Pair] = {}
+        self._has_table = False
+
+    def take(self, post: Post) -> None:
+        super().take(post)
+        if not isinstance(post, PublishTunnels):
+            return
+        wanted = self._wanted.setdefault(post.physical_switch, {})
+        if post.complete:
+            self._dirty.update(dict.fromkeys([*wanted, *self._there]))
+            wanted.clear()
+        for pair, status in post.tunnels.items():
+            if status is None:
+                wanted.pop(pair, None)
+            else:
+                wanted[pair] = status
+            self._dirty[pair] = None
+
+    def follow(self, changed: Mapping[str, set[UUID]], complete: bool) -> None:
+        if complete:
+            self._has_table = "Tunnel" in changed  # Schemas before 1.3.0 do not have it.
+            self._there.clear()
+            self._pairs.clear()
+            self._dirty = dict.fromkeys(pair for wanted in self._wanted.values() for pair in wanted)
+        for uuid in changed.get("Tunnel", ()):
+            self._follow_row(uuid)
+
+    def _follow_row(self, uuid: UUID) -> None:
+        old, row = self._pairs.pop(uuid, None), self.client.row("Tunnel", uuid)
+        if old is not None:
+            self._there[old].discard(uuid)
+            if not self._there[old]:
+                del self._there[old]
+            self._dirty[old] = None
+        if row is not None:
+            pair = (row.local.dst_ip, row.remote.dst_ip)
+            self._pairs[uuid] = pair
+            self._there[pair].add(uuid)
+            self._dirty[pair] = None
+
+    def _write(self, transaction: Any) -> bool:
+        return self._has_table and super()._write(transaction)
+
+    def _write_key(self, transaction: Any, locators: Locators, owners: Mapping[str, str], key: Pair) -> bool:
+        changed, switches = False, self.client.rows("Physical_Switch").values()
+        there = (self.client.row("Tunnel", uuid) for uuid in self._there.get(key, ()))
+        rows = sorted((row for row in there if row is not None), key=lambda row: (not row.bfd_params, row.uuid))
+        served = [switch for switch in switches if switch.name in self._wanted]
+        for switch in served:
+            status = self._wanted[switch.name].get(key)
+            if status is None:
+                continue
+            if rows:
+                row = rows.pop(0)
+            else:
+                row = self._insert(transaction, locators, key)
+                switch.addvalue("tunnels", row)
+                changed = True
+            changed |= _set_columns(row, status)
+        if key[0] not in owners or owners[key[0]] in self._wanted:
+            for switch in served if rows else ():
+                for row in rows:
+                    switch.delvalue("tunnels", row)
+                changed = True
+        return changed
+
+    def _insert(self, transaction: Any, locators: Locators, pair: Pair) -> Any:
+        row = transaction.insert(self.client.table("Tunnel"))
+        row.local, row.remote = locators.of(pair[0]), locators.any_of(pair[1])
+        row.bfd_config_local, row.bfd_status = {}, {}
+        return row
+
+    def _in_words(self, key: Pair) -> str:
+        return f"the tunnel from {key[0]} to {key[1]}"
+
+
+def _set_columns(row: Any, status: Mapping[str, str]) -> bool:
+    """Set what is ours and otherwise; return whether anything was. What the NVC or its operator set is kept."""
+    config = LOCAL_DEFAULTS | row.bfd_config_local
+    changed = False
+    for column, value in (("bfd_config_local", config), ("bfd_status", dict(status))):
+        if getattr(row, column) != value:
+            setattr(row, column, value)
+            changed = True
+    return changed
