@@ -22,9 +22,9 @@ MULTICAST = "mcast_remote ls0 01:00:5e:00:00:01"
 
 
 def flood(*blocks: str) -> str:
-    """The flows and groups of tables multicast and flood."""
+    """The flows and groups of tables multicast, flood and undelivered."""
     lines = World(LOCAL, *blocks).flows().splitlines()
-    return "\n".join(line for line in lines if line.startswith(("multicast", "flood", "group")))
+    return "\n".join(line for line in lines if line.startswith(("multicast", "flood", "undelivered", "group")))
 
 
 def members(count: int) -> str:
@@ -55,6 +55,54 @@ def test_service_node_floods_to_the_first_member_that_is_alive():
             | watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
         """
     )
+
+
+BFD = """
+    tunnel 10.2.2.1 10.2.2.2 enable=true
+    tunnel 10.2.2.1 10.2.2.3 enable=true
+    port bfd469d0a020202 11
+    port bfd469d0a020203 12
+    """
+
+
+def test_a_member_with_bfd_is_watched_at_its_port_and_copies_that_nobody_can_get_are_counted():
+    rows = "mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3", f"{MULTICAST} 10.2.2.3"
+    assert changed(flood(*rows), flood(*rows, BFD)) == text(
+        """
+        - group numbered 1 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
+        - group remote 5000 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+            | watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
+        + undelivered 400: switch=5000 eth_dst=01:00:5e:00:00:01 -> drop
+        + undelivered 100: switch=5000 -> drop
+        + group numbered 1 fast_failover: watch 12: set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
+            | watch 9: resubmit undelivered
+        + group remote 5000 fast_failover: watch 11: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+            | watch 12: set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9 | watch 9: resubmit undelivered
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    "without",
+    ["tunnel 10.2.2.1 10.2.2.3", "physical_switch br0 tunnel_ips=10.2.2.1,10.2.2.3"],
+    ids=["disabled", "our own address"],
+)
+def test_a_member_without_bfd_is_always_alive(without):
+    row = "mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3 10.2.2.4"
+    group = only(flood(row, BFD, without), "group remote")
+    assert "watch 11: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9 | watch 9: " in group
+    assert "watch 12" not in group
+    assert "undelivered" not in flood(row, BFD, without)
+
+
+def test_a_session_whose_port_cannot_be_had_is_no_reason_to_pass_its_member_over():
+    row = "mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.4"
+    assert flood(row, "tunnel 10.2.2.1 10.2.2.4 enable=true") == flood(row)
+
+
+def test_in_source_node_mode_bfd_changes_nothing():
+    rows = SOURCE_NODE, "mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3"
+    assert flood(*rows) == flood(*rows, BFD)
 
 
 def test_source_node_floods_to_every_member():

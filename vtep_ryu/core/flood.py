@@ -59,13 +59,27 @@ def _all(id: int, copies: Sequence[tuple[Action, ...]]) -> Group:
     return Group(id, GroupType.ALL, tuple(map(Bucket, copies)))
 
 
-def first_alive(group_id: int, copies: Sequence[tuple[Action, ...]], watch_port: int) -> Group:
-    """A group that copies to the first member whose port is alive (fast failover).
+def first_alive(group_id: int, copies: Sequence[tuple[Action, ...]], watch_ports: Sequence[int], alive: int) -> Group:
+    """A group that copies to the first member whose port is alive (fast failover), without the controller's help.
 
+    alive is a port that always is. Where no member watches it, there is one bucket more, for frames that none can get.
     More members than fit into one group are more than anybody fails over to: the rest is left out.
     """
-    buckets = tuple(Bucket(actions, watch_port) for actions in copies[:BUCKETS_PER_GROUP])
-    return Group(group_id, GroupType.FAST_FAILOVER, buckets)
+    members = list(zip(copies, watch_ports, strict=True))[:BUCKETS_PER_GROUP]
+    buckets = [Bucket(actions, port) for actions, port in members]
+    if alive not in watch_ports[:BUCKETS_PER_GROUP]:
+        buckets.append(Bucket((Resubmit(p.UNDELIVERED),), alive))
+    return Group(group_id, GroupType.FAST_FAILOVER, tuple(buckets))
+
+
+def undelivered(switch: int, groups: Sequence[Group], mac: str | None = None) -> Iterator[Flow]:
+    """What counts the frames that no member can get: unlike a group's counters, a flow's stay when members change."""
+    if not any(Resubmit(p.UNDELIVERED) in bucket.actions for group in groups for bucket in group.buckets):
+        return
+    if mac is None:
+        yield Flow(p.UNDELIVERED, p.Priority.GENERAL, (Match(p.SWITCH, switch),))
+    else:
+        yield Flow(p.UNDELIVERED, p.Priority.SPECIAL, (Match(p.SWITCH, switch), Match(p.ETH_DST, mac)))
 
 
 def flood(switch: int, local: Sequence[Group], remote: Sequence[Group], note: int) -> Iterator[Flow]:

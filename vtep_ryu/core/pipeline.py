@@ -83,7 +83,7 @@ MULTICAST = _table(
     5,
     "multicast",
     {SWITCH, FROM_TUNNEL, ETH_DST},
-    {"flood"},
+    {"flood", "undelivered"},
     "flood",
     "A multicast address that has VTEPs of its own: to the local bindings and to those. All others go to flood.",
 )
@@ -91,7 +91,7 @@ FLOOD = _table(
     6,
     "flood",
     {SWITCH, FROM_TUNNEL},
-    {"egress_policy"},
+    {"egress_policy", "undelivered"},
     None,
     "Broadcast, unknown unicast and multicast: to every local binding of the logical switch, and, for frames from a "
     "local port, to the VTEPs of unknown-dst.",
@@ -114,7 +114,17 @@ EGRESS = _table(
     "VLAN tag and leaves, even by the port it came in on (another VLAN of that port).",
 )
 
-TABLES = (CLASSIFY, INGRESS_POLICY, LEARN, SUPPRESS, UNICAST, MULTICAST, FLOOD, EGRESS_POLICY, EGRESS)
+UNDELIVERED = _table(
+    9,
+    "undelivered",
+    {SWITCH, ETH_DST},
+    set(),
+    None,
+    "A copy for one of several VTEPs, none of which is healthy. It is dropped, and counted for its logical switch or "
+    "multicast address.",
+)
+
+TABLES = (CLASSIFY, INGRESS_POLICY, LEARN, SUPPRESS, UNICAST, MULTICAST, FLOOD, EGRESS_POLICY, EGRESS, UNDELIVERED)
 BY_NAME = {table.name: table for table in TABLES}
 
 

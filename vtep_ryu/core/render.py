@@ -86,7 +86,7 @@ def _flood(vtep: Vtep, switch: str) -> Rendering:
     local = _every_member(vtep, unit, "local", p.group_id(p.GroupKind.LOCAL, identity.id), copies)
     remote = _replicate(vtep, unit, UNKNOWN_DST, p.group_id(p.GroupKind.REMOTE, identity.id))
     flows = flood.flood(identity.id, local[-1:], remote[-1:], p.note_on(switch))
-    return Rendering(tuple(flows), (*local, *remote))
+    return Rendering((*flows, *flood.undelivered(identity.id, remote)), (*local, *remote))
 
 
 def _multicast(vtep: Vtep, switch: str, mac: str) -> Rendering:
@@ -95,7 +95,8 @@ def _multicast(vtep: Vtep, switch: str, mac: str) -> Rendering:
         return _without_groups(vtep, unit)
     [id] = _numbered(vtep, unit, "address", [0])
     remote = _replicate(vtep, unit, mac, id)
-    return Rendering((flood.multicast(identity.id, mac, remote[-1:]),), remote)
+    flow = flood.multicast(identity.id, mac, remote[-1:])
+    return Rendering((flow, *flood.undelivered(identity.id, remote, mac)), remote)
 
 
 def _replicate(vtep: Vtep, unit: FloodUnit | MulticastUnit, mac: str, id: int) -> tuple[Group, ...]:
@@ -104,7 +105,8 @@ def _replicate(vtep: Vtep, unit: FloodUnit | MulticastUnit, mac: str, id: int) -
     is_source_node = row is not None and row.replication_mode == "source_node"
     groups = _every_member(vtep, unit, "remote", id, copies if is_source_node else {})
     if copies and not is_source_node:
-        return (flood.first_alive(id, list(copies.values()), vtep.tunnel_ports[0]),)
+        watched = [_watch_port(vtep, member.ip) for member in copies]
+        return (flood.first_alive(id, list(copies.values()), watched, vtep.tunnel_ports[0]),)
     return groups
 
 
@@ -130,6 +132,12 @@ def _copies(vtep: Vtep, switch: str, mac: str) -> dict[Locator, tuple[Action, ..
         if vni is not None:
             found.setdefault((vni, member.ip), member)
     return {member: forward.encapsulate(port, vni, ip) for (vni, ip), member in found.items()}
+
+
+def _watch_port(vtep: Vtep, ip: str) -> int:
+    """The port that is alive for as long as the VTEP at an address is, as far as that is known."""
+    port = vtep.ports.get(vtep.sessions.port_with(ip) or "")
+    return vtep.tunnel_ports[0] if port is None else port.number
 
 
 def _numbered(vtep: Vtep, unit: Unit, what: str, names: Sequence[Hashable]) -> list[int]:

@@ -153,7 +153,7 @@ class KeyedWriter(Writer, Generic[Key]):
                 if self._write_key(transaction, locators, owners, key):
                     self._batch.append(key)
             except Exception as error:
-                error.add_note(f"writing {self._in_words(key)}")
+                error.add_note(f"writing the {self._in_words(key)}")
                 raise
         return bool(self._batch)
 

@@ -99,7 +99,7 @@ class TunnelRows(KeyedWriter[Pair]):
         return row
 
     def _in_words(self, key: Pair) -> str:
-        return f"the tunnel from {key[0]} to {key[1]}"
+        return f"tunnel from {key[0]} to {key[1]}"
 
 
 def _set_columns(row: Any, status: Mapping[str, str]) -> bool:
