@@ -17,6 +17,7 @@ NOTHING_COUNTED = {
     "addresses_refused": 0,
     "addresses_frozen": 0,
     "frozen_now": 0,
+    "frames_undelivered": 0,
 }
 
 

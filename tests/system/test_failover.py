@@ -51,7 +51,7 @@ def network(lab: Lab) -> Network:
         options = (f"options:remote_ip={VTEP}", f"options:local_ip={ip}", "options:key=flow")
         bfd = (f"bfd:{key}={str(value).lower()}" for key, value in OPTIONS.items())
         member.vsctl("add-port", "br0", "vx", "--", "set", "Interface", "vx", "type=vxlan", *options, *bfd)
-    support.set_up(node)
+    support.set_up(node, "--vtep-statistics-interval=1")
     host = node.add_port("p0")
     support.add_logical_switch(node, "ls0", VNI, FIRST, SECOND)
     support.bind(node, "ls0", "p0")
@@ -203,6 +203,8 @@ def test_when_all_members_are_down_frames_are_dropped_and_counted_and_it_is_said
         time.sleep(0.5)
     assert set(map(len, frames.copies.values())) == {0}
     node.wait_until(lambda: undelivered(node) == before + len(frames.sent), what=f"{len(frames.sent)} more")
+    told = lambda: support.counters(node)["br0"]["frames_undelivered"]  # noqa: E731
+    node.wait_until(lambda: told() == before + len(frames.sent), what="vtep/status to tell of them")
     for each in restore:
         each()
     for ip in healthy.members:

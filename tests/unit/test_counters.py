@@ -4,6 +4,7 @@ from tests.unit.example import BASE, LS0, P0, P1, A, B, C
 from tests.unit.world import World
 from vtep_ryu.core.counters import Counters
 from vtep_ryu.core.model import Settings
+from vtep_ryu.core.statistics import Undelivered
 
 
 def counted(*sightings, settings=None):
@@ -42,3 +43,17 @@ def test_a_copy_is_what_was_counted_then():
     copy = counters.copy()
     counters.addresses_learned += 1
     assert copy == Counters(addresses_learned=1)
+
+
+def test_frames_undelivered_are_those_of_all_flows_that_ever_counted_any():
+    counters = Counters()
+    undelivered, one, other = Undelivered(counters), {"metadata": 5000}, {"metadata": (5001, 0xFFFFFFFF)}
+    for flows, total in (
+        ([(one, 3, 180)], 3),
+        ([(one, 5, 300), (other, 1, 60)], 6),
+        ([(other, 1, 60)], 6),
+        ([(one, 2, 120), (other, 1, 60)], 8),
+        ([(one, 1, 60), (other, 4, 240)], 12),
+    ):
+        undelivered.read(flows)
+        assert counters == Counters(frames_undelivered=total)

@@ -127,6 +127,7 @@ class Reconciler:
             while True:
                 hub.sleep(interval)
                 counted = count(self.switch.counters(p.CLASSIFY), self.switch.counters(p.EGRESS))
+                self.vtep.undelivered.read(self.switch.counters(p.UNDELIVERED))
                 if self.served:  # Else the flows of a binding may be still to come.
                     report(of_bindings(counted, self.vtep.bindings, self.vtep.ports))
         except SwitchLost as error:

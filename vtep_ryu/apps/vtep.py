@@ -263,6 +263,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     def _report(self, name: str, statistics: dict[tuple[str, int], BindingStats]) -> None:
         if name in self._vteps:
             self._hwvtep.post(PublishStatistics(name, statistics))
+            self._post_status()
 
     # The switches.
 

@@ -29,6 +29,13 @@ class Counters:
     frozen_now: int = 0
     """Addresses that are frozen at present."""
 
+    frames_undelivered: int = 0
+    """Frames that the switch dropped since all members that could get them were down.
+
+    They are read with the statistics of bindings, and counted from when the switch had the flows that count them, also
+    before a restart of this program.
+    """
+
     def sighted(self, outcome: Outcome) -> None:
         """Take in what became of a sighting."""
         match outcome:

@@ -8,12 +8,13 @@ switch: in both directions with the VLAN tag that it came with, and for a frame 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.bindings import Bindings
+from vtep_ryu.core.counters import Counters
 from vtep_ryu.core.model import Place, Port
 
 Counted: TypeAlias = tuple[Mapping[str, Any], int, int]
@@ -33,6 +34,22 @@ class BindingStats:
     bytes_from_local: int = 0
     packets_to_local: int = 0
     bytes_to_local: int = 0
+
+
+class Undelivered:
+    """Adds up what the flows of the table undelivered have counted, also those that have gone since."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._before: dict[Hashable, int] = {}
+
+    def read(self, flows: Iterable[Counted]) -> None:
+        """Take in what its flows say now. One that says less than before is another."""
+        now: dict[Hashable, int] = {frozenset(match.items()): packets for match, packets, _ in flows}
+        for flow, packets in now.items():
+            before = self._before.get(flow, 0)
+            self._counters.frames_undelivered += packets - before if packets >= before else packets
+        self._before = now
 
 
 def count(classify: Iterable[Counted], egress: Iterable[Counted]) -> dict[int, BindingStats]:
