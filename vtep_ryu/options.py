@@ -6,11 +6,9 @@ is one line on stderr and exit status 1.
 """
 
 import contextlib
-import errno
 import io
 import ipaddress
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +16,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from oslo_config import cfg
+
+from vtep_ryu.tls import Files, Unusable
 
 GROUP = "vtep"
 RUN_DIRECTORIES = ("/run/openvswitch", "/var/run/openvswitch", "/usr/local/var/run/openvswitch")
@@ -53,7 +53,10 @@ class Options:
     mac_move_limit: int
     mac_move_window: int
     watchdog: int
+    openflow_without_tls: bool
     log_level: str
+    tls: Files | None
+    """For the databases."""
 
 
 def _refuse(name: str, value: object, allowed: str) -> NoReturn:
@@ -95,17 +98,17 @@ class _Remotes:
         remotes = tuple(item.strip() for item in items if item.strip())
         for remote in remotes:
             if not is_remote(remote):
-                _refuse(self.name, remote, "unix:PATH or tcp:IP:PORT, an IPv6 address as [IP]")
+                _refuse(self.name, remote, "unix:PATH, tcp:IP:PORT or ssl:IP:PORT, an IPv6 address as [IP]")
         return remotes
 
 
 def is_remote(remote: str) -> bool:
-    """Whether this is an active OVSDB connection method of ovsdb(7) without TLS, address and port spelled out."""
+    """Whether this is an active OVSDB connection method of ovsdb(7), address and port spelled out."""
     scheme, _, rest = remote.partition(":")
     if scheme == "unix":
         return bool(rest)
     host, _, port = rest.rpartition(":")
-    if scheme != "tcp" or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if scheme not in ("tcp", "ssl") or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         return False
     try:
         if host.startswith("[") and host.endswith("]"):
@@ -131,16 +134,23 @@ def _number(name: str, default: int, low: int, high: int, text: str) -> cfg.Opt:
 
 def _remotes(name: str, database: str) -> cfg.Opt:
     text = (
-        f"Where the {database} database is: unix:PATH or tcp:IP:PORT; more than one, separated by commas, "
+        f"Where the {database} database is: unix:PATH, tcp:IP:PORT or ssl:IP:PORT; more than one, separated by commas, "
         "are the members of a cluster. Default: db.sock in $OVS_RUNDIR, else in the first of "
         f"{', '.join(RUN_DIRECTORIES)} that has one."
     )
     return _option(name, (), _Remotes(name), text)
 
 
+def _file(name: str, text: str) -> cfg.Opt:
+    return _option(name, "", str, f"{text}, a PEM file; for ssl: remotes, with the other two. Default: none.")
+
+
 OPTIONS = (
     _remotes("hardware_vtep_remotes", "hardware_vtep"),
     _remotes("open_vswitch_remotes", "Open_vSwitch"),
+    _file("private_key", "Private key"),
+    _file("certificate", "Certificate of that key"),
+    _file("ca_cert", "Certificates of the CAs of which the databases' servers need one"),
     _number(
         "mac_ageing_time",
         300,
@@ -213,6 +223,14 @@ OPTIONS = (
         "Seconds after which a thread of this program that shows no sign of life ends it; 0 is never.",
     ),
     _option(
+        "openflow_without_tls",
+        False,
+        _Choice("openflow_without_tls", {"false": False, "true": True}),
+        "Wait for switches without TLS also where other machines can connect; true or false. Default: false, on "
+        "loopback addresses alone.",
+        cfg.BoolOpt,
+    ),
+    _option(
         "log_level",
         "info",
         _Choice("log_level", {level: level for level in LOG_LEVELS}),
@@ -261,7 +279,7 @@ def load(
     try:
         return _load(conf, environ, exists)
     except cfg.Error as error:
-        _exit(str(error))
+        fail(str(error))
 
 
 def _load(conf: cfg.ConfigOpts, environ: Mapping[str, str], exists: Callable[[str], bool]) -> Options:
@@ -272,7 +290,30 @@ def _load(conf: cfg.ConfigOpts, environ: Mapping[str, str], exists: Callable[[st
         values[name] = values[name] or (default_remote(environ, exists),)
     if getattr(conf, "verbose", False):
         values["log_level"] = "debug"
-    return Options(**values)
+    tls = tls_files({f"[{GROUP}] {name}": values.pop(name) for name in ("private_key", "certificate", "ca_cert")})
+    if tls is None:
+        for name in ("hardware_vtep_remotes", "open_vswitch_remotes"):
+            if any(remote.startswith("ssl:") for remote in values[name]):
+                raise WrongOption(f"[{GROUP}] {name} has ssl:, which needs private_key, certificate and ca_cert")
+    return Options(**values, tls=tls)
+
+
+def tls_files(named: Mapping[str, str | None]) -> Files | None:
+    """The three files in these options, if they are given.
+
+    Raises WrongOption where they cannot be used.
+    """
+    if not any(named.values()):
+        return None
+    if missing := [name for name, path in named.items() if not path]:
+        given = [name for name, path in named.items() if path]
+        raise WrongOption(f"{' and '.join(given)} without {' and '.join(missing)}: TLS needs all three")
+    files = Files(*(str(Path(str(path)).absolute()) for path in named.values()))
+    try:
+        files.context(server_side=False)
+    except Unusable as error:
+        raise WrongOption(str(error)) from error
+    return files
 
 
 def _config_files(conf: cfg.ConfigOpts) -> Iterator[str]:
@@ -306,40 +347,19 @@ class _OneLineErrors(cfg.ConfigOpts):
         except cfg.ConfigFilesNotFoundError as error:
             if set(error.config_files) <= set(kwargs.get("default_config_files") or ()):
                 raise  # ryu-manager tries again without its own default file
-            _exit(str(error))
+            fail(str(error))
         except (cfg.Error, OSError, UnicodeDecodeError) as error:
-            _exit(str(error))
+            fail(str(error))
         except SystemExit as stop:
             if not stop.code:
                 raise
-            _exit(written.getvalue().rstrip().rpartition("\n")[2])
+            fail(written.getvalue().rstrip().rpartition("\n")[2])
         sys.stderr.write(written.getvalue())
         load(self)
 
 
-def check_listener(conf: cfg.ConfigOpts) -> None:
-    """See whether the OpenFlow port can be listened on; if not, one line on stderr and SystemExit(1).
-
-    Ryu would log a traceback and go on without switches.
-    """
-    host, port = conf.ofp_listen_host, conf.ofp_tcp_listen_port
-    if error := obstacle(host, port):
-        _exit(f"cannot listen on {host}:{port} for OpenFlow: {os.strerror(error)}")
-
-
-def obstacle(host: str, port: int) -> int:
-    """The errno of why a TCP port cannot be listened on; 0 where it can. EADDRINUSE: somebody does already."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return error.errno or errno.EINVAL
-    return 0
-
-
-def _exit(message: str) -> NoReturn:
+def fail(message: str) -> NoReturn:
+    """End with one line on stderr and exit status 1."""
     prefix = "ryu-manager: error: "
     print(prefix + " ".join(message.removeprefix(prefix).split()), file=sys.stderr)
     raise SystemExit(1)

@@ -61,12 +61,15 @@ class Node(Namespace):
         for name in names or SCHEMAS:
             self.run("ovsdb-tool", "create", str(self.directory / f"{name}.db"), str(SCHEMA_DIRECTORY / SCHEMAS[name]))
 
-    def start_ovsdb(self, *names: str, remotes: tuple[str, ...] = ()) -> None:
-        """Start ovsdb-server with these databases (by default both); `remotes` as its option --remote takes them."""
+    def start_ovsdb(self, *names: str, remotes: tuple[str, ...] = (), options: tuple[str, ...] = ()) -> None:
+        """Start ovsdb-server with these databases (by default both); `remotes` as its option --remote takes them.
+
+        `options` are more options of its own.
+        """
         names = names or tuple(SCHEMAS)
         places = (f"punix:{self.socket}", *(_REMOTES[name] for name in names), *remotes)
         files = (str(self.directory / f"{name}.db") for name in names)
-        options = ("--pidfile", "--detach", "--no-chdir", "--log-file", "-vconsole:off")
+        options = ("--pidfile", "--detach", "--no-chdir", "--log-file", "-vconsole:off", *options)
         self.ovsdb_server.start("ovsdb-server", *options, *(f"--remote={place}" for place in places), *files)
 
     def start_vtep_server(self, *remotes: str) -> None:

@@ -56,7 +56,9 @@ def test_without_a_configuration_every_option_has_its_documented_default():
         mac_move_limit=5,
         mac_move_window=180,
         watchdog=300,
+        openflow_without_tls=False,
         log_level="info",
+        tls=None,
     )
 
 
@@ -78,6 +80,7 @@ def test_a_config_file_sets_every_option(config_file):
             mac_move_limit = 0
             mac_move_window = 60
             watchdog = 0
+            openflow_without_tls = true
             log_level = WARNING
             """.replace("\n            ", "\n")
         )
@@ -96,7 +99,9 @@ def test_a_config_file_sets_every_option(config_file):
         mac_move_limit=0,
         mac_move_window=60,
         watchdog=0,
+        openflow_without_tls=True,
         log_level="warning",
+        tls=None,
     )
 
 
@@ -133,7 +138,7 @@ def test_options_registered_after_the_command_line_was_parsed_come_from_the_conf
         ("log_level = loud", "[vtep] log_level is 'loud', must be one of debug, info, warning, error"),
         (
             "open_vswitch_remotes = unix:/db.sock, http:1.2.3.4:80",
-            "[vtep] open_vswitch_remotes is 'http:1.2.3.4:80', must be unix:PATH or tcp:IP:PORT",
+            "[vtep] open_vswitch_remotes is 'http:1.2.3.4:80', must be unix:PATH, tcp:IP:PORT or ssl:IP:PORT",
         ),
         ("mac_aging_time = 10", "[vtep] mac_aging_time in "),
         ("mac-ageing-time = 10", "[vtep] mac-ageing-time in "),
@@ -179,7 +184,7 @@ def test_sections_of_other_applications_are_left_alone(config_file):
         ("unix:/run/openvswitch/db.sock", True),
         ("tcp:127.0.0.1:6640", True),
         ("tcp:[::1]:6640", True),
-        ("ssl:[::1]:6640", False),
+        ("ssl:[::1]:6640", True),
         ("unix:", False),
         ("tcp:127.0.0.1", False),
         ("tcp:127.0.0.1:", False),
@@ -234,7 +239,7 @@ def test_the_sample_configuration_documents_exactly_the_options_with_their_defau
     expected |= {opt.dest: str(opt.default).lower() for opt in options.OPTIONS if isinstance(opt.default, bool)}
     assert documented == expected
     assert dict(re.findall(r"^#(\w+) = (.*)$", default_section, re.MULTILINE)) == {
-        name: str(value) for name, value in options.RYU_DEFAULTS.items() if "ssl" not in name
+        name: str(value) for name, value in options.RYU_DEFAULTS.items()
     }
 
 
@@ -260,8 +265,8 @@ def test_help_names_unit_or_form_and_default_of_every_option():
         (
             "--vtep-hardware-vtep-remotes=/db.sock",
             (
-                "ryu-manager: error: [vtep] hardware_vtep_remotes is '/db.sock', must be unix:PATH or tcp:IP:PORT, "
-                "an IPv6 address as [IP]"
+                "ryu-manager: error: [vtep] hardware_vtep_remotes is '/db.sock', must be unix:PATH, tcp:IP:PORT "
+                "or ssl:IP:PORT, an IPv6 address as [IP]"
             ),
         ),
         (

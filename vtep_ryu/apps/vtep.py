@@ -19,7 +19,7 @@ from ryu.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
 from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3 as ofp
 
-from vtep_ryu import __version__, options
+from vtep_ryu import __version__, listening, options
 from vtep_ryu.apps.logs import set_format
 from vtep_ryu.apps.reconciler import Reconciler
 from vtep_ryu.core import pipeline as p
@@ -31,9 +31,11 @@ from vtep_ryu.core.words import rows_in_words
 from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.control import Control, Status
 from vtep_ryu.drivers.hwvtep import HardwareVtep
+from vtep_ryu.drivers.listener import Listener
 from vtep_ryu.drivers.openvswitch import Bridges, OpenVSwitch, Serve
 from vtep_ryu.drivers.publish import LocalMac, Post, PublishMacs, PublishStatistics, PublishSwitches, PublishTunnels
 from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost, place_of, port_of, station_of
+from vtep_ryu.drivers.tls_stream import TlsStream
 from vtep_ryu.drivers.watchdog import Pulse, Watchdog
 
 LOG = logging.getLogger(__name__)
@@ -47,8 +49,8 @@ COUNTED_SECONDS = 1.0
 LISTENER_SECONDS = 2.0
 """Between two looks whether switches can still connect: Ryu would go on without."""
 
-assert controller  # It registers the options whose defaults are set here.
 options.ryu_defaults(cfg.CONF)
+controller.StreamServer = Listener
 
 
 def fatal(handler: Callable[..., None]) -> Callable[..., None]:
@@ -91,7 +93,9 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         chosen = options.load(cfg.CONF)
-        options.check_listener(cfg.CONF)
+        listening.check(cfg.CONF, chosen.openflow_without_tls)
+        if chosen.tls:
+            TlsStream.use(chosen.tls)
         set_format(logging.getLogger().handlers)
         logging.getLogger("vtep_ryu").setLevel(chosen.log_level.upper())
         logging.getLogger("ryu.base.app_manager").setLevel(logging.INFO)  # Else --verbose has a line for every message.
@@ -156,11 +160,11 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
 
     def _await_listener(self) -> None:
         """Say in the status where OpenFlow is listened for, as soon as it is; end when it is no more."""
-        host, port = cfg.CONF.ofp_listen_host, cfg.CONF.ofp_tcp_listen_port
-        while not options.obstacle(host, port):
+        scheme, host, port = listening.place(cfg.CONF)
+        while not listening.obstacle(host, port):
             hub.sleep(0.01)
-        self._post_status(listen=(f"tcp:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}",))
-        while options.obstacle(host, port):
+        self._post_status(listen=(f"{scheme}:[{host}]:{port}" if ":" in host else f"{scheme}:{host}:{port}",))
+        while listening.obstacle(host, port):
             hub.sleep(LISTENER_SECONDS)
         raise RuntimeError(f"{host}:{port} is not listened on any more")
 

@@ -17,7 +17,7 @@ import ovs.poller
 import ovs.unixctl
 import ovs.vlog
 
-from vtep_ryu import options
+from vtep_ryu import listening
 from vtep_ryu.command import applications, bridge
 from vtep_ryu.command.applications import Application
 from vtep_ryu.command.bridge import Failure
@@ -164,7 +164,7 @@ class Supervisor:
                 return application
             child.run()
             self._child = None
-            if options.obstacle(HOST, child.port) == errno.EADDRINUSE:
+            if listening.obstacle(HOST, child.port) == errno.EADDRINUSE:
                 LOG.warn(f"port {child.port} was taken meanwhile")
                 continue
             if not self._completed and not child.killed:
@@ -249,7 +249,12 @@ def _choose_port(targets: Collection[str]) -> int:
     """The port that one of these controllers is expected on, if it is free, else any that is."""
     for each in targets:
         scheme, host, port = each.rsplit(":", 2) if each.count(":") == 2 else ("", "", "")
-        if (scheme, host) == ("tcp", HOST) and int(port) not in NOT_OURS and not options.obstacle(HOST, int(port)):
+        if (
+            scheme in ("tcp", "ssl")
+            and host == HOST
+            and int(port) not in NOT_OURS
+            and not listening.obstacle(HOST, int(port))
+        ):
             return int(port)
     while True:
         with socket.create_server((HOST, 0)) as free:

@@ -33,7 +33,10 @@ COLUMNS = {
 }
 
 OPENFLOW = "OpenFlow13"
-MAX_BACKOFF_MS = 1000
+MAX_BACKOFF_MS = {"tcp": 1000, "ssl": 2000}
+"""An attempt to connect is given up after as long. ovs-vswitchd does not wait for its socket while it shakes hands by
+TLS, but goes on when it is awake for something else, every half a second: a second is too short for that.
+"""
 
 
 Bridges: TypeAlias = Mapping[str, Bridge]
@@ -56,7 +59,6 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
         super().__init__("Open_vSwitch", COLUMNS, remotes, LOG)
         self._controller = {
             "connection_mode": ["out-of-band"],
-            "max_backoff": [MAX_BACKOFF_MS],
             "controller_rate_limit": [packet_in_rate],
             "controller_burst_limit": [packet_in_burst],
         }
@@ -108,7 +110,9 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
             changed |= _assign(bridge, "protocols", sorted([*protocols, OPENFLOW]))
             self.log(logging.INFO, "%s: %s added to the bridge's protocols", bridge.name, OPENFLOW)
         for controller in bridge.controller:
-            for column, value in self._controller.items():
+            scheme = controller.target.partition(":")[0]
+            max_backoff = [MAX_BACKOFF_MS.get(scheme, MAX_BACKOFF_MS["tcp"])]
+            for column, value in {**self._controller, "max_backoff": max_backoff}.items():
                 changed |= _assign(controller, column, value)
         return changed
 

@@ -16,6 +16,7 @@ import ovs.stream
 
 from vtep_ryu.drivers import jsonrpc
 from vtep_ryu.drivers.companion import Companion
+from vtep_ryu.drivers.tls_stream import Problem, TlsStream
 
 RETRY_SECONDS = 1.0
 CONFLICT_RETRY_SECONDS = 0.02
@@ -74,6 +75,8 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         self._lost = False
         self._done_without: list[str] = []
         self._said: str | None = None
+        self._problems: dict[str, Problem] = {}
+        self._said_of: dict[str, str] = {}
         self._transaction: Any = None
         self._retry_at = 0.0
         self._impatient_at = 0.0
@@ -125,7 +128,9 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         if self._idl is None:
             self._connect()
             return
-        if not self._run(self._idl):
+        connected = self._run(self._idl)
+        self._report_problems()
+        if not connected:
             self._disconnect(self._idl)
             return
         poller = ovs.poller.Poller()
@@ -144,6 +149,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         if idl.is_monitoring() and not was_monitoring:
             self._say(logging.INFO, f"{self._database}: connected to {', '.join(self._remotes)}")
             self._loaded = True
+            self._said_of.clear()
             self.follow({table: set(self.rows(table)) for table in idl.tables}, True)
         elif was_monitoring and not idl.is_monitoring():
             return False
@@ -198,11 +204,12 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
 
     def _connect(self) -> None:
         schema, why = self._schema()
+        self._report_problems()
         absent = [] if schema is None else self._absent(schema)
         if needed := [name for name in absent if name not in self._optional]:
             why = _lack(schema, needed)
         if schema is None or needed:
-            if needed or not self._lost:
+            if needed or (why and not self._lost):
                 self._say(logging.WARNING, f"{self._database}: {why}; waiting for it")
             poller = ovs.poller.Poller()
             poller.timer_wait(int(1000 * RETRY_SECONDS))
@@ -221,20 +228,23 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         self._impatient_at = self.monotonic() + PATIENCE_SECONDS
 
     def _schema(self) -> tuple[Any, str]:
-        """The schema of the database from the first remote that has it, or None and why."""
+        """The schema of the database from the first remote that has it, or None and why if that was not TLS."""
         why = ""
         for remote in self._remotes:
             self.pulse.turns += 1  # Several that do not answer take their time.
-            error, stream = ovs.stream.Stream.open_block(ovs.stream.Stream.open(remote), CONNECT_TIMEOUT_MS)
+            attempt = ovs.stream.Stream.open(remote)
+            error, stream = ovs.stream.Stream.open_block(attempt, CONNECT_TIMEOUT_MS)
             if error:
-                why = f"no connection to {remote} ({os.strerror(error) if error > 0 else 'refused'})"
+                if not getattr(attempt[1], "problem", None):
+                    why = f"no connection to {remote} ({os.strerror(error) if error > 0 else 'refused'})"
                 continue
             connection = ovs.jsonrpc.Connection(stream)
             request = ovs.jsonrpc.Message.create_request("get_schema", [self._database])
             reply = self._ask(connection, request)
             connection.close()
             if reply is None:
-                why = f"{remote} does not answer"
+                if not getattr(stream, "problem", None):
+                    why = f"{remote} does not answer"
             elif reply.error:
                 why = f"{remote} has no database of this name"
             else:
@@ -258,6 +268,19 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
                 poller.timer_wait(int(1000 * max(0.0, patience - self.monotonic())) + 1)
                 poller.block()
         return None
+
+    def _report_problems(self) -> None:
+        """Say why there is no TLS with a remote, once for as long as it is so.
+
+        The other database's client may have had the problem, and this one be connected since.
+        """
+        problems = {remote: TlsStream.problems[remote] for remote in self._remotes if remote in TlsStream.problems}
+        connected = self._idl is not None and self._idl.is_monitoring()
+        for remote, problem in problems.items() - self._problems.items():
+            if not connected and self._said_of.get(remote) != problem.text:
+                self._said_of[remote] = problem.text
+                self.log(logging.WARNING, "%s: %s %s; trying again", self._database, remote, problem.text)
+        self._problems = problems
 
     def _absent(self, schema: Any) -> list[str]:
         """The tables and columns of ours that the schema does not have."""

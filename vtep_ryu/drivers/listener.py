@@ -1,0 +1,126 @@
+"""Where switches connect: Ryu's listener, with a TLS of our own.
+
+Ryu 4.34 serves the first connection by TLS and no other, for it takes what it needs out of its own arguments. One that
+fails it shows as a traceback, and after its own shutdown() it would take what is still encrypted for OpenFlow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from ryu.lib import hub
+
+from vtep_ryu.tls import HUNG_UP, PIECE, Channel, Files, Refused, Unusable
+
+LOG = logging.getLogger(__name__)
+
+HANDSHAKE_SECONDS = 10.0
+FIRST_BYTE_SECONDS = 1.0
+TLS_HANDSHAKE = b"\x16"
+"""The first byte of a TLS connection; OpenFlow's is its version."""
+
+MOST_REMEMBERED = 1000
+
+
+class Listener(hub.StreamServer):  # type: ignore[misc]
+    """Takes the arguments of Ryu's; with a key, a certificate and CA certificates it speaks TLS."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        handle: Callable[[Any, Any], None],
+        keyfile: str = "",
+        certfile: str = "",
+        ca_certs: str = "",
+        **_: Any,
+    ) -> None:
+        super().__init__(address, self._take_secure if keyfile else self._take_plain)
+        self._files = Files(keyfile, certfile, ca_certs)
+        self._serve = handle
+        self._said: dict[str, str] = {}
+
+    def _take_plain(self, plain: Any, address: Any) -> None:
+        first = b""
+        # Both sides begin at once (OpenFlow 1.3, section 6.3.1).
+        with contextlib.suppress(OSError), hub.Timeout(FIRST_BYTE_SECONDS, False):
+            first = plain.recv(1, socket.MSG_PEEK)
+        if first == TLS_HANDSHAKE:
+            plain.close()
+            self._say(address[0], "is refused: it speaks TLS, which ctl_privkey, ctl_cert and ca_certs are for")
+            return
+        self._said.pop(address[0], None)
+        self._serve(plain, address)
+
+    def _take_secure(self, plain: Any, address: Any) -> None:
+        host = address[0]
+        try:
+            connection = _Connection(plain, self._files)
+        except OSError as error:
+            plain.close()
+            self._say(host, str(error) if isinstance(error, Refused) else HUNG_UP)
+            return
+        self._said.pop(host, None)
+        self._serve(connection, address)
+
+    def _say(self, host: str, problem: str) -> None:
+        """Log why a host is not connected, once for as long as it is so."""
+        if self._said.get(host) != problem:
+            if len(self._said) >= MOST_REMEMBERED:
+                self._said.clear()
+            self._said[host] = problem
+            LOG.warning("OpenFlow: %s %s", host, problem)
+
+
+class _Connection:
+    """What Ryu's Datapath uses of a socket, over TLS. One green thread receives, another sends."""
+
+    def __init__(self, plain: Any, files: Files) -> None:
+        """Shake hands.
+
+        Raises OSError.
+        """
+        self._plain = plain
+        self._turn = hub.Semaphore()
+        self.setsockopt, self.settimeout, self.close = plain.setsockopt, plain.settimeout, plain.close
+        try:
+            with hub.Timeout(HANDSHAKE_SECONDS, Refused("is refused: it does not go on with the TLS handshake")):
+                self._channel = Channel(files.context(server_side=True), server_side=True)
+                while not self._channel.shake_hands():
+                    self._flush()
+                    self._channel.put(plain.recv(PIECE))
+        except Unusable as error:
+            raise Refused(f"cannot be served: {error}") from error
+        except Refused:
+            with contextlib.suppress(OSError):
+                self._flush()  # The peer is told why.
+            raise
+        self._flush()
+
+    def recv(self, size: int) -> bytes:
+        """As a socket's."""
+        while (data := self._channel.read(size)) is None:
+            self._flush()
+            self._channel.put(self._plain.recv(PIECE))
+        return data
+
+    def sendall(self, data: bytes) -> None:
+        """As a socket's."""
+        self._channel.write(data)
+        self._flush()
+
+    def shutdown(self, how: int) -> None:
+        """As a socket's; what comes after it is still decrypted."""
+        if not self._turn.locked():  # A switch that does not read would not hear the goodbye, and is not waited for.
+            self._channel.close()
+            self._flush()
+        self._plain.shutdown(how)
+
+    def _flush(self) -> None:
+        """Send what is encrypted, in order: one thread at a time."""
+        with self._turn:
+            if data := self._channel.take():
+                self._plain.sendall(data)
