@@ -87,7 +87,7 @@ def point(databases: Databases, name: str, at: str) -> Steps[bool]:
         return False
     note = [] if there.fail_mode == "secure" else [f'external_ids:{FAIL_MODE_BEFORE}="{there.fail_mode}"']
     done = yield from run(
-        *("ovs-vsctl", TIMEOUT, "--no-wait", f"--db={','.join(databases.remotes[OPEN_VSWITCH])}"),
+        *("ovs-vsctl", TIMEOUT, *databases.tls, "--no-wait", f"--db={','.join(databases.remotes[OPEN_VSWITCH])}"),
         *("set-controller", name, at, "--", "set", "Bridge", name, "fail_mode=secure", *note),
         *("--", "set", "Controller", name, "connection_mode=out-of-band"),
     )

@@ -41,7 +41,8 @@ class Child:
         self._lines = LogLines()
         command = (
             *(sys.executable, "-P", "-m", "ryu.cmd.manager", "vtep_ryu.apps.vtep", "--default-log-level=30"),
-            *(f"--ofp-listen-host={HOST}", f"--ofp-tcp-listen-port={port}", f"--vtep-log-level={self.log_level}"),
+            *(f"--ofp-listen-host={HOST}", f"--vtep-log-level={self.log_level}"),
+            *(f"--ofp-tcp-listen-port={port}", f"--ofp-ssl-listen-port={port}"),
         )
         self._process = subprocess.Popen(
             [*command, *arguments],

@@ -18,7 +18,7 @@ from vtep_ryu.core.marks import FAIL_MODE_BEFORE, MARK
 
 T = TypeVar("T")
 
-LOCAL = ("tcp:127.0.0.1:", "tcp:[::1]:")
+LOCAL = tuple(f"{scheme}:{host}:" for scheme in ("tcp", "ssl") for host in ("127.0.0.1", "[::1]"))
 """Where controllers are that are this program."""
 
 OFCTL = ("ovs-ofctl", TIMEOUT, "--protocols=OpenFlow13")
@@ -110,7 +110,8 @@ def _reset(databases: Databases, name: str, there: Bridge, ports: Collection[str
         remotes = f"--db={','.join(databases.remotes[OPEN_VSWITCH])}"
         options = () if wait else ("--no-wait",)
         done = yield from run(
-            "ovs-vsctl", TIMEOUT, remotes, *options, *(word for each in commands for word in ("--", *each))
+            *("ovs-vsctl", TIMEOUT, *databases.tls, remotes, *options),
+            *(word for each in commands for word in ("--", *each)),
         )
         if done.error:
             raise NoAnswer(f"{OPEN_VSWITCH}: {done.error}")

@@ -24,6 +24,12 @@ from vtep_ryu.command.cleanup import clean_up
 from vtep_ryu.command.supervisor import LOG, Supervisor
 
 ALL_LEVELS = "any:any:dbg"
+TLS_HELP = (
+    ("-p", "Private key"),
+    ("-c", "Certificate of that key"),
+    ("-C", "Certificates of the CAs of which the servers need one"),
+)
+
 EPILOG = """\
 What follows -- is for ryu-manager. With the same databases as a running application the switch joins that one.
 Open vSwitch's directories are $OVS_RUNDIR and $OVS_LOGDIR, else those where one runs; DIR goes in front of the latter.
@@ -67,6 +73,8 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("ps_name", metavar="PS-NAME", help="Name of the bridge and of its Physical_Switch row.")
     parser.add_argument("--cleanup", action="store_true", help="Remove what serving the bridge left; see README.rst.")
+    for name, (letter, what) in zip(databases.TLS_OPTIONS, TLS_HELP, strict=True):
+        parser.add_argument(letter, f"--{name}", metavar="FILE", help=f"{what}, for ssl: databases.")
     parser.add_argument("--root-prefix", metavar="DIR", help="Use DIR as alternate root directory (for testing).")
     parser.add_argument("--version", action="version", version=f"{ovs.util.PROGRAM_NAME} {__version__}")
     ovs.vlog.add_args(parser)
@@ -86,7 +94,9 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     if logging.getLogger("file").disabled:
         ovs.util.ovs_error(0, f"cannot write the log file {options.log_file}")
     ovs.daemon.handle_args(options)
-    return options, list(arguments)
+    given = ((name, getattr(options, name.replace("-", "_"))) for name in databases.TLS_OPTIONS)
+    # Absolute, for to detach is to change the directory.
+    return options, [*(f"--vtep-{name}={Path(file).absolute()}" for name, file in given if file), *arguments]
 
 
 def as_getopt(words: Sequence[str], pidfile: str) -> list[str]:
