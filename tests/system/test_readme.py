@@ -26,9 +26,9 @@ def _tidy(lab: Lab) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
-def blocks(section: str) -> list[list[str]]:
-    """The literal blocks of a section of the README, as lines."""
-    text = README.read_text()
+def blocks(section: str, page: Path = README) -> list[list[str]]:
+    """The literal blocks of a section of a page, as lines."""
+    text = page.read_text()
     body = text.split(f"\n{section}\n{'=' * len(section)}\n")[1]
     body = re.split(r"\n[^\n]+\n={4,}\n", body)[0]
     found = re.findall(r"::\n\n((?:    [^\n]*\n|\n)+)", body)
