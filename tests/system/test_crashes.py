@@ -58,11 +58,11 @@ def go_on(site: TwoVteps) -> None:
 
 
 BREAKS = [
-    (write, saboteur.RENDERING, "ZeroDivisionError: rendering", "rendering Ucast_Macs_Remote {} of ls0 of br0"),
-    (write, saboteur.READING, "OverflowError: reading", "reading Ucast_Macs_Remote {} of ls0"),
-    (write, saboteur.APPLYING, "KeyError: 'applying'", "taking in 1 rows: UcastRemote {}"),
+    (write, saboteur.RENDERING, "ZeroDivisionError: rendering", "'br0': rendering 'Ucast_Macs_Remote {} of ls0'"),
+    (write, saboteur.READING, "OverflowError: reading", "reading Ucast_Macs_Remote '{} of ls0'"),
+    (write, saboteur.APPLYING, "KeyError: 'applying'", "taking in 1 rows: UcastRemote '{}'"),
     (send, saboteur.LEARNING, "AttributeError: learning", r"taking in of switch \w+: .*OFPPacketIn"),
-    (send, saboteur.WRITING, "TypeError: writing", r"writing the local address {} of the logical switch"),
+    (send, saboteur.WRITING, "TypeError: writing", r"writing the local address '{}' of the logical switch"),
 ]
 
 

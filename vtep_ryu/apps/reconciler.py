@@ -226,7 +226,7 @@ class Reconciler:
             try:
                 wanted[unit] = render(self.vtep, unit)
             except Exception as error:
-                error.add_note(f"rendering {self.vtep.describe(unit)} of {self.vtep.name}")
+                error.add_note(f"{self.vtep.name!r}: rendering {self.vtep.describe(unit)!r}")
                 raise
             if len(wanted) % UNITS_PER_SLICE == 0:
                 hub.sleep(0)

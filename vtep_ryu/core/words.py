@@ -43,7 +43,7 @@ def unit_in_words(unit: Unit, switch: str) -> str:
 def rows_in_words(update: Update, most: int = 20) -> str:
     """The rows of an update of the database; of very many, some."""
     rows = [
-        f"{change.kind.__name__} {getattr(change.row, 'name', getattr(change.row, 'mac', change.uuid))}"
+        f"{change.kind.__name__} {getattr(change.row, 'name', getattr(change.row, 'mac', change.uuid))!r}"
         for change in update.changes[:most]
     ]
     return f"{len(update.changes)} rows: {', '.join(rows)}"

@@ -156,7 +156,7 @@ class HardwareVtep(OvsdbClient[Post, Update]):
             complain(error, "row")
             value = None
         except Exception as error:
-            error.add_note(f"reading {table} {_title(row)} ({uuid})")
+            error.add_note(f"reading {table} {_title(row)!r} ({uuid})")
             raise
         self._log_new(table, row, uuid, frozenset(complaints))
         return Change(kind, str(uuid), value)

@@ -89,7 +89,7 @@ class LocalMacs(KeyedWriter[LocalMac]):
         return changed
 
     def _in_words(self, key: LocalMac) -> str:
-        return f"local address {key[1]} of the logical switch {key[0]}"
+        return f"local address {key[1]!r} of the logical switch {key[0]}"
 
 
 def _locators_of(row: Any) -> frozenset[str]:

@@ -245,7 +245,7 @@ class SwitchWriter(Writer):
         try:
             return any([self._write_switch(transaction, row, self._wanted) for row in switches])
         except Exception as error:
-            error.add_note(f"comparing Physical_Switch {', '.join(row.name for row in switches)}: {self.what} ours")
+            error.add_note(f"comparing Physical_Switch {[row.name for row in switches]}: {self.what} ours")
             raise
 
     def _settled(self, error: str | None) -> None:
