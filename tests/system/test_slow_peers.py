@@ -72,6 +72,7 @@ def site(lab: Lab) -> Iterator[Site]:
         made.options = (
             f"--vtep-hardware-vtep-remotes=unix:{places[0]}",
             f"--vtep-open-vswitch-remotes=unix:{places[1]}",
+            "--vtep-statistics-interval=0",
         )
         node.start_app(*made.options)
         node.vsctl("set-controller", "br0", f"tcp:127.0.0.1:{RELAYED}")
