@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 from apps.lab import Capture, Frame, Host, Lab, Node, Tag, Vxlan
 from apps.lab.database import listed
@@ -11,6 +11,7 @@ from apps.lab.frames import BROADCAST
 from tests.system.support import set_up
 
 UNSET = ["set", []]
+Locator: TypeAlias = str | tuple[str, int]
 SETTLE = "settle"
 _SETTLE_KEYS = count(0xF00000)
 _frame_numbers = count(1)
@@ -19,7 +20,7 @@ _frame_numbers = count(1)
 class Nvc:
     """A network virtualization controller: each method is one transaction, and returns once the switch follows it.
 
-    A locator is written as its address, and after a slash its tunnel_key if it has one: 10.2.2.9/7001.
+    A locator is given by its address, or by address and tunnel_key if it has one.
     """
 
     def __init__(self, node: Node) -> None:
@@ -68,7 +69,7 @@ class Nvc:
         updates = (_update("Physical_Port", "name", port, {"vlan_bindings": row}) for port, row in rows.items())
         self.write(*updates)
 
-    def unicast(self, switch: str, macs: Mapping[str, str], settle: bool = True) -> None:
+    def unicast(self, switch: str, macs: Mapping[str, Locator], settle: bool = True) -> None:
         """Add rows to Ucast_Macs_Remote: {MAC: locator}."""
         inserts, locators = self._locators(macs.values())
         reference = ["uuid", self._uuid("Logical_Switch", "name", switch)]
@@ -77,21 +78,13 @@ class Nvc:
             inserts.append({"op": "insert", "table": "Ucast_Macs_Remote", "row": row})
         self.write(*inserts, settle=settle)
 
-    def move_unicast(self, mac: str, ip: str) -> None:
+    def move_unicast(self, mac: str, ip: Locator) -> None:
         """Change the locator of a row of Ucast_Macs_Remote."""
         inserts, locators = self._locators([ip])
         self.write(*inserts, _update("Ucast_Macs_Remote", "MAC", mac, {"locator": locators[ip]}))
 
-    def multicast(self, switch: str, mac: str, *ips: str, settle: bool = True) -> None:
+    def multicast(self, switch: str, mac: str, *ips: Locator, settle: bool = True) -> None:
         """Add a row to Mcast_Macs_Remote, or give the one that is there another locator set."""
-        self.write(*self._multicast(switch, mac, *ips), settle=settle)
-
-    def replicate(self, switch: str, mode: str, *ips: str) -> None:
-        """Change the mode of a logical switch and the members of its unknown-dst in one transaction."""
-        update = _update("Logical_Switch", "name", switch, {"replication_mode": mode})
-        self.write(update, *self._multicast(switch, "unknown-dst", *ips))
-
-    def _multicast(self, switch: str, mac: str, *ips: str) -> list[dict[str, Any]]:
         operations, locators = self._locators(ips)
         members = ["set", [locators[ip] for ip in ips]]
         new = {"op": "insert", "table": "Physical_Locator_Set", "row": {"locators": members}, "uuid-name": "members"}
@@ -100,9 +93,9 @@ class Nvc:
         where = [["MAC", "==", mac], ["logical_switch", "==", reference]]
         known = any(each["MAC"] == mac and each["logical_switch"] == reference[1] for each in self._mcast_remotes())
         put = {"op": "update", "where": where} if known else {"op": "insert"}
-        return [*operations, new, {**put, "table": "Mcast_Macs_Remote", "row": row}]
+        self.write(*operations, new, {**put, "table": "Mcast_Macs_Remote", "row": row}, settle=settle)
 
-    def rekey(self, *keys: tuple[str, int | None]) -> None:
+    def rekey(self, *keys: tuple[Locator, int | None]) -> None:
         """Change the tunnel_key of locators: (locator as it is, its new key or None for none)."""
         known = {_locator(row): row["_uuid"] for row in self.node.rows("Physical_Locator")}
         self.write(
@@ -140,14 +133,14 @@ class Nvc:
     def _mcast_remotes(self) -> list[dict[str, Any]]:
         return self.node.rows("Mcast_Macs_Remote")
 
-    def _locators(self, ips: Iterable[str]) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
+    def _locators(self, ips: Iterable[Locator]) -> tuple[list[dict[str, Any]], dict[Locator, list[str]]]:
         """The operations that make the locators that are missing, and a reference to each."""
         known = {_locator(row): ["uuid", row["_uuid"]] for row in self.node.rows("Physical_Locator")}
         missing = {ip: ["named-uuid", f"locator{n}"] for n, ip in enumerate(dict.fromkeys(ips)) if ip not in known}
         inserts: list[dict[str, Any]] = []
-        for written, (_, name) in missing.items():
-            ip, _, key = written.partition("/")
-            row = {"encapsulation_type": "vxlan_over_ipv4", "dst_ip": ip, **({"tunnel_key": int(key)} if key else {})}
+        for locator, (_, name) in missing.items():
+            ip, key = (locator, UNSET) if isinstance(locator, str) else locator
+            row = {"encapsulation_type": "vxlan_over_ipv4", "dst_ip": ip, "tunnel_key": key}
             inserts.append({"op": "insert", "table": "Physical_Locator", "row": row, "uuid-name": name})
         return inserts, known | missing
 
@@ -158,8 +151,8 @@ class Nvc:
         self.node.transact(_update(table, column, value, row))
 
 
-def _locator(row: Mapping[str, Any]) -> str:
-    return "/".join([row["dst_ip"], *map(str, listed(row["tunnel_key"]))])
+def _locator(row: Mapping[str, Any]) -> Locator:
+    return (row["dst_ip"], row["tunnel_key"]) if listed(row["tunnel_key"]) else row["dst_ip"]
 
 
 def _update(table: str, column: str, value: str, row: Mapping[str, Any]) -> dict[str, Any]:

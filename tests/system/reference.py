@@ -65,6 +65,7 @@ class Reference:
         vtep = Vtep(BRIDGE, database, self.settings, openvswitch._bridge(bridge))
         vtep.set_ports(self._ports())
         vtep.restore(self._learned(), True, self._forwarding())
+        vtep.restore_tunnels(self._taking())
         while vtep.settle():
             pass
         return vtep
@@ -100,6 +101,11 @@ class Reference:
         text = self.node.ofctl("dump-flows", BRIDGE, f"table={p.FLOOD.id}", "--no-stats")
         found = re.findall(r"cookie=(\w+), .*metadata=(\w+)/", text)
         return [(int(metadata, 16) & 0xFFFFFFFF, p.note_of(int(cookie, 16))) for cookie, metadata in found]
+
+    def _taking(self) -> list[tuple[int, str | None, int]]:
+        text = self.node.ofctl("dump-flows", BRIDGE, f"table={p.CLASSIFY.id}", "--no-stats")
+        found = re.findall(r"cookie=(\w+), .*tun_id=(\w+),(?:tun_src=([\d.]+),)?", text)
+        return [(int(vni, 0), source or None, p.note_of(int(cookie, 16))) for cookie, vni, source in found]
 
 
 def _follow(remote: str, database: str, columns: Any) -> Any:

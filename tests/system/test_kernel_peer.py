@@ -168,19 +168,19 @@ def test_kernel_vteps_with_different_vnis_are_one_logical_switch_by_the_keys_of_
     network.second.add_vni(7002, VTEP)
     one = network.first.add_host(7001, lab.host("one", "192.168.1.7/24"))
     two = network.second.add_host(7002, lab.host("two", "192.168.1.8/24"))
-    nvc.multicast("ls0", "unknown-dst", f"{FIRST}/7001", f"{SECOND}/7002", FIRST)
+    nvc.multicast("ls0", "unknown-dst", (FIRST, 7001), (SECOND, 7002), FIRST)
     for host in (one, two, network.there):
         assert network.here.ping(host) == 3
         assert host.ping(network.neighbour) == 3
-    nvc.unicast("ls0", {one.mac: f"{FIRST}/7001", two.mac: f"{SECOND}/7002"})
+    nvc.unicast("ls0", {one.mac: (FIRST, 7001), two.mac: (SECOND, 7002)})
     for host in (one, two):
         assert network.neighbour.ping(host) == 3
         assert host.ping(network.here) == 3
-    nvc.rekey((f"{SECOND}/7002", 7003))
+    nvc.rekey(((SECOND, 7002), 7003))
     for host in (network.here, network.neighbour):
         host.ip("neighbour", "flush", "all")
     assert network.here.ping(two, count=1) == 0
-    nvc.rekey((f"{SECOND}/7003", 7002))
+    nvc.rekey(((SECOND, 7003), 7002))
     assert network.here.ping(two) == 3
     assert network.here.ping(one) == 3
 

@@ -77,8 +77,8 @@ def by_uuid(nvc: Nvc) -> list[str]:
 
 
 def test_keys_of_locators_carry_a_logical_switch_that_has_none_of_its_own(nvc: Nvc, site: Site) -> None:
-    nvc.multicast("ls0", "unknown-dst", f"{X}/7001", f"{Y}/7002", settle=False)
-    nvc.unicast("ls0", {AT_Y: f"{Y}/7002"})
+    nvc.multicast("ls0", "unknown-dst", (X, 7001), (Y, 7002), settle=False)
+    nvc.unicast("ls0", {AT_Y: (Y, 7002)})
     assert_sent(site, "p0", {X: [7001], Y: [7002]})
     assert_sent(site, "p0", {Y: [7002]}, AT_Y)
     assert_taken(site, {(7001, X): "p0", (7002, Y): "p0"}, [(7002, X), (7001, Y), (0, X), (5000, X)])
@@ -86,7 +86,7 @@ def test_keys_of_locators_carry_a_logical_switch_that_has_none_of_its_own(nvc: N
 
 
 def test_a_multicast_address_has_members_with_keys(nvc: Nvc, site: Site) -> None:
-    nvc.multicast("ls0", "01:00:5e:00:00:05", f"{X}/7001", f"{X}/7003")
+    nvc.multicast("ls0", "01:00:5e:00:00:05", (X, 7001), (X, 7003))
     assert_sent(site, "p0", {X: [7001, 7003]}, "01:00:5e:00:00:05")
     assert_sent(site, "p0", {})
     assert_taken(site, {(7001, X): "p0", (7003, X): "p0"}, [(7001, Y)])
@@ -95,9 +95,9 @@ def test_a_multicast_address_has_members_with_keys(nvc: Nvc, site: Site) -> None
 def test_both_models_mix_within_a_logical_switch_and_between_two(nvc: Nvc, site: Site) -> None:
     nvc.logical_switch("ls0", tunnel_key=5000, settle=False)
     nvc.logical_switch("ls1", tunnel_key=5001, settle=False)
-    nvc.multicast("ls0", "unknown-dst", f"{X}/7001", Y, settle=False)
+    nvc.multicast("ls0", "unknown-dst", (X, 7001), Y, settle=False)
     nvc.multicast("ls1", "unknown-dst", X, Y, settle=False)
-    nvc.unicast("ls0", {AT_X: f"{X}/7001", AT_Y: Y})
+    nvc.unicast("ls0", {AT_X: (X, 7001), AT_Y: Y})
     assert_sent(site, "p0", {X: [7001], Y: [5000]})
     assert_sent(site, "q0", {X: [5001], Y: [5001]})
     assert_sent(site, "p0", {X: [7001]}, AT_X)
@@ -107,8 +107,8 @@ def test_both_models_mix_within_a_logical_switch_and_between_two(nvc: Nvc, site:
 
 
 def test_one_vni_leads_to_different_logical_switches_at_different_locators(nvc: Nvc, site: Site) -> None:
-    nvc.multicast("ls0", "unknown-dst", f"{X}/7001", f"{Y}/7002", settle=False)
-    nvc.multicast("ls1", "unknown-dst", f"{X}/7002", f"{Y}/7001")
+    nvc.multicast("ls0", "unknown-dst", (X, 7001), (Y, 7002), settle=False)
+    nvc.multicast("ls1", "unknown-dst", (X, 7002), (Y, 7001))
     assert_sent(site, "p0", {X: [7001], Y: [7002]})
     assert_sent(site, "q0", {X: [7002], Y: [7001]})
     assert_taken(site, {(7001, X): "p0", (7002, Y): "p0", (7002, X): "q0", (7001, Y): "q0"}, [])
@@ -117,10 +117,10 @@ def test_one_vni_leads_to_different_logical_switches_at_different_locators(nvc: 
 
 def test_a_key_that_changes_goes_and_comes_while_running_changes_the_vni_both_ways(nvc: Nvc, site: Site) -> None:
     nvc.logical_switch("ls0", tunnel_key=5000, settle=False)
-    nvc.multicast("ls0", "unknown-dst", f"{X}/7001", Y, settle=False)
-    nvc.unicast("ls0", {AT_X: f"{X}/7001"}, settle=False)
+    nvc.multicast("ls0", "unknown-dst", (X, 7001), Y, settle=False)
+    nvc.unicast("ls0", {AT_X: (X, 7001)}, settle=False)
     nvc.settle()
-    for locator, key in ((f"{X}/7001", 7002), (f"{X}/7002", None), (X, 7001)):
+    for locator, key in (((X, 7001), 7002), ((X, 7002), None), (X, 7001)):
         nvc.rekey((locator, key))
         vni = 5000 if key is None else key
         assert_sent(site, "p0", {X: [vni], Y: [5000]})
@@ -136,9 +136,9 @@ def test_a_key_that_changes_goes_and_comes_while_running_changes_the_vni_both_wa
 
 
 def test_locators_that_exchange_their_keys_at_once_exchange_them(nvc: Nvc, site: Site) -> None:
-    nvc.multicast("ls0", "unknown-dst", f"{X}/7001", settle=False)
-    nvc.multicast("ls1", "unknown-dst", f"{X}/7002")
-    nvc.rekey((f"{X}/7001", 7002), (f"{X}/7002", 7001))
+    nvc.multicast("ls0", "unknown-dst", (X, 7001), settle=False)
+    nvc.multicast("ls1", "unknown-dst", (X, 7002))
+    nvc.rekey(((X, 7001), 7002), ((X, 7002), 7001))
     assert_sent(site, "p0", {X: [7002]})
     assert_sent(site, "q0", {X: [7001]})
     assert_taken(site, {(7002, X): "p0", (7001, X): "q0"}, [])
@@ -148,10 +148,10 @@ def test_locators_that_exchange_their_keys_at_once_exchange_them(nvc: Nvc, site:
 def test_of_two_logical_switches_that_name_one_locator_one_has_it_also_over_a_restart(nvc: Nvc, site: Site) -> None:
     low, high = by_uuid(nvc)
     ports = {"ls0": "p0", "ls1": "q0"}
-    nvc.multicast(high, "unknown-dst", f"{X}/7001", settle=False)
-    nvc.unicast(high, {AT_X: f"{X}/7001"})
-    nvc.multicast(low, "unknown-dst", f"{X}/7001", f"{Y}/7002", settle=False)
-    nvc.unicast(low, {AT_X: f"{X}/7001"})
+    nvc.multicast(high, "unknown-dst", (X, 7001), settle=False)
+    nvc.unicast(high, {AT_X: (X, 7001)})
+    nvc.multicast(low, "unknown-dst", (X, 7001), (Y, 7002), settle=False)
+    nvc.unicast(low, {AT_X: (X, 7001)})
 
     def held_back() -> None:
         assert_sent(site, ports[high], {X: [7001]})
@@ -181,7 +181,7 @@ def test_of_two_logical_switches_that_name_one_locator_one_has_it_also_over_a_re
 @pytest.mark.parametrize("first", ["key", "own"])
 def test_a_locators_key_and_another_logical_switchs_own_vni_are_never_merged(nvc: Nvc, site: Site, first: str) -> None:
     nvc.logical_switch("ls1", tunnel_key=7001)
-    rows = {"key": ("ls0", f"{X}/7001"), "own": ("ls1", X)}
+    rows = {"key": ("ls0", (X, 7001)), "own": ("ls1", X)}
     second = "own" if first == "key" else "key"
     for each in (first, second):
         switch, locator = rows[each]
@@ -192,7 +192,7 @@ def test_a_locators_key_and_another_logical_switchs_own_vni_are_never_merged(nvc
     assert_taken(site, {(7001, X): ports[first]}, [(7001, Y)])
     site.node.wait_until(lambda: switch_faults(site.node) == FAULT, what="the fault")
     if first == "key":
-        nvc.rekey((f"{X}/7001", 7002))
+        nvc.rekey(((X, 7001), 7002))
         assert_sent(site, "p0", {X: [7002]})
         assert_sent(site, "q0", {X: [7001]})
         assert_taken(site, {(7002, X): "p0", (7001, X): "q0"}, [])
@@ -206,24 +206,24 @@ def test_a_locators_key_and_another_logical_switchs_own_vni_are_never_merged(nvc
 
 @pytest.mark.parametrize("key", [-1, 0x1000000, (1 << 32) + 7001])
 def test_a_locator_whose_key_is_no_vni_is_reported_and_left_out_until_it_is_one(nvc: Nvc, site: Site, key: int) -> None:
-    nvc.multicast("ls0", "unknown-dst", f"{X}/{key}", f"{Y}/7002", settle=False)
-    nvc.unicast("ls0", {AT_X: f"{X}/{key}"})
+    nvc.multicast("ls0", "unknown-dst", (X, key), (Y, 7002), settle=False)
+    nvc.unicast("ls0", {AT_X: (X, key)})
     what = rf"tunnel_key of its Physical_Locator has {key}, must be a VNI \(0 to 16777215\)"
     site.node.app.wait_log(rf"^Mcast_Macs_Remote unknown-dst of ls0: {what}; the value is left out$")
     site.node.app.wait_log(rf"^Ucast_Macs_Remote {AT_X} of ls0: {what}; the row is left out$")
     assert_sent(site, "p0", {Y: [7002]})
     assert_taken(site, {(7002, Y): "p0"}, [(key & 0xFFFFFF, X)])
-    nvc.rekey((f"{X}/{key}", 7001))
+    nvc.rekey(((X, key), 7001))
     assert_sent(site, "p0", {X: [7001], Y: [7002]})
     assert_sent(site, "p0", {X: [7001]}, AT_X)
-    nvc.rekey((f"{X}/7001", key))
+    nvc.rekey(((X, 7001), key))
     assert_sent(site, "p0", {Y: [7002]})
 
 
 def test_a_key_of_0_is_not_used_and_said_once_and_is_vni_0_with_honour_vni_0(nvc: Nvc, site: Site) -> None:
     nvc.logical_switch("ls1", tunnel_key=0, settle=False)
-    nvc.multicast("ls0", "unknown-dst", f"{X}/0", f"{Y}/7002", settle=False)
-    nvc.unicast("ls0", {AT_X: f"{X}/0"}, settle=False)
+    nvc.multicast("ls0", "unknown-dst", (X, 0), (Y, 7002), settle=False)
+    nvc.unicast("ls0", {AT_X: (X, 0)}, settle=False)
     nvc.multicast("ls1", "unknown-dst", Y)
     said = rf"^br0: Logical_Switch ls0: locator {X} has tunnel_key 0, which says that it is not ready: not used$"
     site.node.app.wait_log(said)
@@ -255,7 +255,7 @@ def test_a_key_of_0_is_not_used_and_said_once_and_is_vni_0_with_honour_vni_0(nvc
 def test_with_accept_any_source_keys_of_locators_stay_tied_to_their_addresses(nvc: Nvc, site: Site) -> None:
     nvc.logical_switch("ls0", tunnel_key=5000, settle=False)
     nvc.logical_switch("ls1", tunnel_key=7002, settle=False)
-    nvc.multicast("ls0", "unknown-dst", f"{X}/7001", f"{Y}/7002")
+    nvc.multicast("ls0", "unknown-dst", (X, 7001), (Y, 7002))
     try:
         restart(site, "--vtep-accept-any-source")
         taken = {(7001, X): "p0", (7002, Y): "p0", (5000, X): "p0", (5000, Y): "p0", (7002, X): "q0"}
@@ -273,7 +273,7 @@ def test_with_accept_any_source_keys_of_locators_stay_tied_to_their_addresses(nv
 def test_local_rows_have_a_locator_without_a_key_whatever_locators_the_nvc_has_of_that_address(
     nvc: Nvc, site: Site
 ) -> None:
-    nvc.unicast("ls0", {AT_X: f"{VTEP}/7001"})
+    nvc.unicast("ls0", {AT_X: (VTEP, 7001)})
     assert_sent(site, "q0", {})
     host = site.hosts["q0"]
     site.node.wait_until(lambda: ("ls1", host.mac) in site.node.macs(), what="the host in Ucast_Macs_Local")
@@ -283,7 +283,7 @@ def test_local_rows_have_a_locator_without_a_key_whatever_locators_the_nvc_has_o
 
 
 def test_vtep_ctl_takes_any_locator_of_an_address_whatever_its_key(nvc: Nvc, site: Site) -> None:
-    nvc.unicast("ls0", {AT_X: f"{X}/7001"})
+    nvc.unicast("ls0", {AT_X: (X, 7001)})
     site.node.vtep_ctl("add-ucast-remote", "ls0", AT_Y, X)
     locators = {row["MAC"]: row["locator"] for row in site.node.rows("Ucast_Macs_Remote")}
     assert locators[AT_Y] == locators[AT_X]
