@@ -18,7 +18,7 @@ from tests.system.support import set_up
 from vtep_ryu.core.model import UNKNOWN_DST, Settings
 
 LONG = os.environ.get("VTEP_TEST_LONG") == "1"
-pytestmark = pytest.mark.timeout(3600 if LONG else 300)
+pytestmark = pytest.mark.timeout(7200 if LONG else 600)
 
 PORTS = ("p0", "p1", "p2")
 MACS = [f"02:00:00:00:00:0{n}" for n in range(4)]
@@ -290,7 +290,7 @@ def site(lab: Lab) -> Site:
 
 
 @settings(
-    max_examples=1000 if LONG else 25,
+    max_examples=1000 if LONG else 15,
     deadline=None,
     derandomize=not LONG,
     database=None,
