@@ -53,7 +53,6 @@ class Options:
     mac_move_limit: int
     mac_move_window: int
     watchdog: int
-    openflow_without_tls: bool
     log_level: str
     tls: Files | None
     """For the databases."""
@@ -221,14 +220,6 @@ OPTIONS = (
         0,
         86400,
         "Seconds after which a thread of this program that shows no sign of life ends it; 0 is never.",
-    ),
-    _option(
-        "openflow_without_tls",
-        False,
-        _Choice("openflow_without_tls", {"false": False, "true": True}),
-        "Wait for switches without TLS also where other machines can connect; true or false. Default: false, on "
-        "loopback addresses alone.",
-        cfg.BoolOpt,
     ),
     _option(
         "log_level",

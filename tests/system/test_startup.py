@@ -81,7 +81,7 @@ def test_it_listens_on_127_0_0_1_port_6653_alone(stopped: Node) -> None:
 
 def test_it_listens_elsewhere_when_told_to(stopped: Node, tmp_path: Path) -> None:
     file = write_config(tmp_path / "some.conf", ofp_listen_host="0.0.0.0", ofp_tcp_listen_port="6699")
-    stopped.app.start(file, "--vtep-openflow-without-tls", port=6699)
+    stopped.app.start(file, port=6699)
     assert listeners(stopped) == {"0.0.0.0:6699"}
 
 

@@ -351,17 +351,3 @@ def test_wrong_files_are_one_line_and_exit_status_1(
     assert app.wait() == 1
     text = complaint if isinstance(complaint, str) else complaint(machine)
     assert app.log().splitlines()[-1] == f"ryu-manager: error: {text}"
-
-
-def test_plain_openflow_is_for_loopback_alone_unless_an_option_allows_it(machine: Machine, stopped: Node) -> None:
-    app = stopped.app
-    app.start("--ofp-listen-host=0.0.0.0", port=None)
-    assert app.wait() == 1
-    assert app.log().splitlines()[-1] == (
-        "ryu-manager: error: ofp_listen_host has 0.0.0.0: without TLS OpenFlow is for loopback addresses alone, unless "
-        "openflow_without_tls in [vtep] is true"
-    )
-    app.start("--ofp-listen-host=0.0.0.0", *machine.options()[-3:])
-    app.stop()
-    app.start("--ofp-listen-host=0.0.0.0", "--vtep-openflow-without-tls")
-    app.stop()

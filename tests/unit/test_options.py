@@ -56,7 +56,6 @@ def test_without_a_configuration_every_option_has_its_documented_default():
         mac_move_limit=5,
         mac_move_window=180,
         watchdog=300,
-        openflow_without_tls=False,
         log_level="info",
         tls=None,
     )
@@ -80,7 +79,6 @@ def test_a_config_file_sets_every_option(config_file):
             mac_move_limit = 0
             mac_move_window = 60
             watchdog = 0
-            openflow_without_tls = true
             log_level = WARNING
             """.replace("\n            ", "\n")
         )
@@ -99,7 +97,6 @@ def test_a_config_file_sets_every_option(config_file):
         mac_move_limit=0,
         mac_move_window=60,
         watchdog=0,
-        openflow_without_tls=True,
         log_level="warning",
         tls=None,
     )

@@ -93,7 +93,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         chosen = options.load(cfg.CONF)
-        listening.check(cfg.CONF, chosen.openflow_without_tls)
+        listening.check(cfg.CONF)
         if chosen.tls:
             TlsStream.use(chosen.tls)
         set_format(logging.getLogger().handlers)
