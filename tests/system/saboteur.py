@@ -11,7 +11,7 @@ from ryu.base import app_manager
 from vtep_ryu.apps import reconciler
 from vtep_ryu.core.units import RemoteUnit
 from vtep_ryu.core.vtep import Vtep
-from vtep_ryu.drivers import hwvtep, publish
+from vtep_ryu.drivers import hwvtep, local_macs
 
 RENDERING = "02:0b:ad:00:00:00"
 READING = "02:0b:ad:00:00:01"
@@ -75,4 +75,4 @@ sabotage(reconciler, "render", render)
 sabotage(hwvtep, "mac_address", read)
 sabotage(Vtep, "touch", touch)
 sabotage(Vtep, "seen", seen)
-sabotage(publish.LocalMacs, "_write_key", write_key)
+sabotage(local_macs.LocalMacs, "_write_key", write_key)

@@ -62,7 +62,7 @@ BREAKS = [
     (write, saboteur.READING, "OverflowError: reading", "reading Ucast_Macs_Remote '{} of ls0'"),
     (write, saboteur.APPLYING, "KeyError: 'applying'", "taking in 1 rows: UcastRemote '{}'"),
     (send, saboteur.LEARNING, "AttributeError: learning", r"taking in of switch \w+: .*OFPPacketIn"),
-    (send, saboteur.WRITING, "TypeError: writing", r"writing the local address '{}' of the logical switch"),
+    (send, saboteur.WRITING, "TypeError: writing", r"writing the local address .*{}"),
 ]
 
 
