@@ -11,6 +11,7 @@ from apps.lab import KernelVtep, Lab, Node
 from apps.lab.database import listed
 from apps.lab.node import SCHEMA_DIRECTORY, SCHEMAS
 from tests.system import support
+from tests.system.command import outcome
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -137,6 +138,10 @@ def test_with_an_older_schema_everything_works_that_can_and_one_line_says_what_d
     assert hosts[0].ping(there) == 3
     assert "refused" not in node.app.log()
     node.app.kill()
+
+    assert outcome(node, "--cleanup", "br0") == (0, "", "")
+    assert node.macs() == node.macs("Mcast_Macs_Local") == {}
+    assert node.rows("Logical_Binding_Stats") == []
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,11 @@ def _reset(databases: Databases, name: str, there: Bridge, ports: Collection[str
 
 
 def _remove_rows(databases: Databases, name: str, tunnel_addresses: set[str]) -> Steps[None]:
-    """Empty what is ours in hardware_vtep: local addresses, tunnels, ports that are not bound, faults, statistics."""
-    switches = yield from databases.rows(HARDWARE_VTEP, "Physical_Switch", "_uuid", "name", "tunnel_ips", "ports")
+    """Empty what is ours in hardware_vtep: local addresses, tunnels, ports that are not bound, faults, statistics.
+
+    Older schemas lack some of these columns.
+    """
+    switches = yield from databases.rows(HARDWARE_VTEP, "Physical_Switch")
     addresses, ports = set(tunnel_addresses), set()
     for switch in switches:
         if switch["name"] == name:
@@ -129,15 +132,14 @@ def _remove_rows(databases: Databases, name: str, tunnel_addresses: set[str]) ->
         if switch["name"] != name:
             addresses.difference_update(listed(switch["tunnel_ips"]))
     operations = yield from _local_addresses(databases, addresses)
-    rows = yield from databases.rows(HARDWARE_VTEP, "Physical_Port", "_uuid", "vlan_bindings")
-    unbound = [["uuid", row["_uuid"]] for row in rows if row["_uuid"] in ports and not row["vlan_bindings"]]
-    of_ours = [["name", "==", name]]
-    mutation = {"op": "mutate", "table": "Physical_Switch", "where": of_ours}
+    rows = [row for row in (yield from databases.rows(HARDWARE_VTEP, "Physical_Port")) if row["_uuid"] in ports]
+    unbound = [["uuid", row["_uuid"]] for row in rows if not row["vlan_bindings"]]
+    mutation = {"op": "mutate", "table": "Physical_Switch", "where": [["name", "==", name]]}
     operations.append(mutation | {"mutations": [["ports", "delete", ["set", unbound]]]})
-    operations.append(_update("Physical_Switch", of_ours, switch_fault_status=["set", []], tunnels=["set", []]))
-    for port in sorted(ports):
-        where = [["_uuid", "==", ["uuid", port]]]
-        operations.append(_update("Physical_Port", where, vlan_stats=["map", []], port_fault_status=["set", []]))
+    for switch in switches:
+        if switch["name"] == name:
+            operations.append(_empty("Physical_Switch", switch, "switch_fault_status", "tunnels"))
+    operations += (_empty("Physical_Port", row, "vlan_stats", "port_fault_status") for row in rows)
     yield from databases.transact(HARDWARE_VTEP, *operations)
 
 
@@ -155,5 +157,9 @@ def _local_addresses(databases: Databases, addresses: set[str]) -> Steps[list[di
     ]
 
 
-def _update(table: str, where: list[Any], **row: Any) -> dict[str, Any]:
-    return {"op": "update", "table": table, "where": where, "row": row}
+def _empty(table: str, row: dict[str, Any], *columns: str) -> dict[str, Any]:
+    """The operation that empties those of the columns that the row has."""
+    nothing = {
+        column: ["map", []] if isinstance(row[column], dict) else ["set", []] for column in columns if column in row
+    }
+    return {"op": "update", "table": table, "where": [["_uuid", "==", ["uuid", row["_uuid"]]]], "row": nothing}

@@ -70,7 +70,7 @@ class Databases:
         return results
 
     def rows(self, database: str, table: str, *columns: str, **where: Any) -> Steps[list[dict[str, Any]]]:
-        """Some columns of the rows whose other columns have these values; sets and maps as Python's.
+        """Some columns, or all, of the rows whose other columns have these values; sets and maps as Python's.
 
         Raises NoAnswer.
         """
@@ -107,8 +107,8 @@ def _greet(remote: str) -> Steps[Problem | None]:
 
 
 def select(table: str, where: Sequence[Any], columns: Sequence[str]) -> dict[str, Any]:
-    """The operation of that name (RFC 7047, section 5.2.2)."""
-    return {"op": "select", "table": table, "where": where, "columns": columns}
+    """The operation of that name (RFC 7047, section 5.2.2); without columns it is for all."""
+    return {"op": "select", "table": table, "where": where} | ({"columns": columns} if columns else {})
 
 
 def plain(value: Any) -> Any:
