@@ -132,7 +132,7 @@ class Harness:
         found: list[str] = []
         for _ in range(TRIES):
             self._learn(course.state)
-            self.theirs.ovs_vtep.rounds()
+            self.theirs.ovs_vtep.round()
             found = list(self._published_now(course))
             if not found:
                 break

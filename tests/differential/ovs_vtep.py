@@ -45,17 +45,16 @@ class OvsVtep:
         """What it has written in all its runs."""
         return (self._node.directory / "ovs-vtep.log").read_text()
 
-    def rounds(self, count: int = 1) -> None:
-        """Have it look at the databases, and do all that follows, this often."""
-        for _ in range(count):
-            with socket.socket(socket.AF_UNIX) as control:
-                # It answers at the beginning of a round. A question that is there already starts one.
-                control.settimeout(120)
-                control.connect(str(self._node.directory / f"ovs-vtep.{self.pid}.ctl"))
-                control.sendall(json.dumps({"id": 0, "method": "version", "params": []}).encode())
-                self._daemon.signal(signal.SIGCONT)
-                control.recv(1000)
-            self._pause()
+    def round(self) -> None:
+        """Have it look at the databases, and do all that follows."""
+        with socket.socket(socket.AF_UNIX) as control:
+            # It answers at the beginning of a round. A question that is there already starts one.
+            control.settimeout(120)
+            control.connect(str(self._node.directory / f"ovs-vtep.{self.pid}.ctl"))
+            control.sendall(json.dumps({"id": 0, "method": "version", "params": []}).encode())
+            self._daemon.signal(signal.SIGCONT)
+            control.recv(1000)
+        self._pause()
 
     def _pause(self) -> None:
         self._node.wait_until(lambda: not self._daemon.pid or self._stopped(), 120, "ovs-vtep to end a round")

@@ -169,12 +169,12 @@ class Theirs(Side):
         self.connect()
         self.ovs_vtep = OvsVtep(self.node)
         self.ovs_vtep.start()
-        self.ovs_vtep.rounds()
+        self.ovs_vtep.round()
         self.node.wait_until(lambda: physical_ports(self.node) >= set(steps.PORTS), what="rows of the ports")
 
     def follow(self) -> None:
         """Have it do all that follows from the database."""
-        self.ovs_vtep.rounds()
+        self.ovs_vtep.round()
 
     def learn(self, state: steps.State) -> None:
         """Have the machines behind bindings be known: it learns in the switch itself."""
