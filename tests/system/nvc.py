@@ -69,14 +69,23 @@ class Nvc:
         updates = (_update("Physical_Port", "name", port, {"vlan_bindings": row}) for port, row in rows.items())
         self.write(*updates)
 
+    def _write_anew(self, operations: Callable[[], list[dict[str, Any]]], settle: bool = True) -> None:
+        """Write what refers to locators, made anew where one of them goes meanwhile: its tunnel was its last use."""
+        self.node.wait_until(lambda: self.node.transact(*operations()), what="locators that stay")
+        if settle:
+            self.settle()
+
     def unicast(self, switch: str, macs: Mapping[str, Locator], settle: bool = True) -> None:
         """Add rows to Ucast_Macs_Remote: {MAC: locator}."""
+        self._write_anew(lambda: self._unicast(switch, macs), settle)
+
+    def _unicast(self, switch: str, macs: Mapping[str, Locator]) -> list[dict[str, Any]]:
         inserts, locators = self._locators(macs.values())
         reference = ["uuid", self._uuid("Logical_Switch", "name", switch)]
         for mac, ip in macs.items():
             row = {"MAC": mac, "logical_switch": reference, "locator": locators[ip]}
             inserts.append({"op": "insert", "table": "Ucast_Macs_Remote", "row": row})
-        self.write(*inserts, settle=settle)
+        return inserts
 
     def move_unicast(self, mac: str, ip: Locator) -> None:
         """Change the locator of a row of Ucast_Macs_Remote."""
@@ -85,6 +94,14 @@ class Nvc:
 
     def multicast(self, switch: str, mac: str, *ips: Locator, settle: bool = True) -> None:
         """Add a row to Mcast_Macs_Remote, or give the one that is there another locator set."""
+        self._write_anew(lambda: self._multicast(switch, mac, *ips), settle)
+
+    def replicate(self, switch: str, mode: str, *ips: Locator) -> None:
+        """Change the mode of a logical switch and the members of its unknown-dst in one transaction."""
+        update = _update("Logical_Switch", "name", switch, {"replication_mode": mode})
+        self._write_anew(lambda: [update, *self._multicast(switch, "unknown-dst", *ips)])
+
+    def _multicast(self, switch: str, mac: str, *ips: Locator) -> list[dict[str, Any]]:
         operations, locators = self._locators(ips)
         members = ["set", [locators[ip] for ip in ips]]
         new = {"op": "insert", "table": "Physical_Locator_Set", "row": {"locators": members}, "uuid-name": "members"}
@@ -93,7 +110,7 @@ class Nvc:
         where = [["MAC", "==", mac], ["logical_switch", "==", reference]]
         known = any(each["MAC"] == mac and each["logical_switch"] == reference[1] for each in self._mcast_remotes())
         put = {"op": "update", "where": where} if known else {"op": "insert"}
-        self.write(*operations, new, {**put, "table": "Mcast_Macs_Remote", "row": row}, settle=settle)
+        return [*operations, new, {**put, "table": "Mcast_Macs_Remote", "row": row}]
 
     def rekey(self, *keys: tuple[Locator, int | None]) -> None:
         """Change the tunnel_key of locators: (locator as it is, its new key or None for none)."""

@@ -23,7 +23,15 @@ READING_HANGS = "02:0b:ad:00:00:06"
 
 
 class Saboteur(app_manager.RyuApp):  # type: ignore[misc]
-    """Does nothing itself."""
+    """Breaks things in the process that it is loaded in: importing this module alone does not."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        sabotage(reconciler, "render", render)
+        sabotage(hwvtep, "mac_address", read)
+        sabotage(Vtep, "touch", touch)
+        sabotage(Vtep, "seen", seen)
+        sabotage(local_macs.LocalMacs, "_write_key", write_key)
 
 
 def sleep_for_ever() -> None:
@@ -35,9 +43,9 @@ def sabotage(owner: Any, name: str, breaks: Any) -> None:
     """Have a function break, or hang, before it does what it does."""
     original = getattr(owner, name)
 
-    def sabotaged(*arguments: Any) -> Any:
-        breaks(*arguments)
-        return original(*arguments)
+    def sabotaged(*args: Any, **kwargs: Any) -> Any:
+        breaks(*args, **kwargs)
+        return original(*args, **kwargs)
 
     setattr(owner, name, sabotaged)
 
@@ -69,10 +77,3 @@ def seen(vtep: Any, switch_id: int, binding: int, mac: str, now: float) -> None:
 def write_key(writer: Any, transaction: Any, locators: Any, owners: Any, key: Any) -> None:
     if key[1] == WRITING:
         raise TypeError("writing")
-
-
-sabotage(reconciler, "render", render)
-sabotage(hwvtep, "mac_address", read)
-sabotage(Vtep, "touch", touch)
-sabotage(Vtep, "seen", seen)
-sabotage(local_macs.LocalMacs, "_write_key", write_key)

@@ -1,5 +1,6 @@
 """Databases, switch, rows and program may come up in any order: what comes of it is the same."""
 
+import re
 from collections.abc import Iterator
 from itertools import count
 
@@ -87,10 +88,11 @@ def results() -> dict[str, list[str]]:
     return {}
 
 
-def complete_flows(node: Node, sender: Host) -> list[str]:
+def complete_flows(machine: Machine) -> list[str]:
     """The flows and groups, once there are those of a learned sender."""
-    flows = support.flows(node)
-    return [flow.replace(sender.mac, "SENDER") for flow in flows] if str(flows).count(sender.mac) == 2 else []
+    flows, mac = support.flows(machine.node), machine.hosts[0].mac
+    ours = re.compile(rf"\b{machine.address}\b")
+    return [ours.sub("OURS", flow.replace(mac, "SENDER")) for flow in flows] if str(flows).count(mac) == 2 else []
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -105,5 +107,5 @@ def test_whatever_comes_first_it_works_and_ends_with_the_same_flows(
     assert support.physical_ports(node) == {"p0", "p1"}
     assert node.macs("Mcast_Macs_Local") == {("ls0", "unknown-dst"): (machine.address,)}
     node.wait_until(lambda: node.macs() == {("ls0", sender.mac): (machine.address,)}, what="the sender to be learned")
-    found = node.wait_until(lambda: complete_flows(node, sender), what="the sender's flows")
+    found = node.wait_until(lambda: complete_flows(machine), what="the sender's flows")
     assert found == results.setdefault(ORDERS[0], found)
