@@ -4,8 +4,8 @@ PACKAGES = ca-certificates ethtool iperf3 iproute2 iputils-ping jq mininet netca
 # Of Open vSwitch: netdev (in user space) or system (the kernel's).
 DATAPATH ?= netdev
 BIN = .venv/bin
-# A file of tests shares its labs, so it stays in one process.
-PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# A file of tests shares its labs, so it stays in one process. Most tests wait most of the time: three do for two cores.
+PYTEST = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 TYPED = vtep_ryu/core vtep_ryu/drivers vtep_ryu/command vtep_ryu/compat.py vtep_ryu/options.py
 
 export PATH := $(PATH):/usr/sbin:/sbin
