@@ -68,7 +68,7 @@ def served(idle: Machine) -> Machine:
     node.wait_until(lambda: len(node.rows("Tunnel")) == 2, what="a tunnel of each")
     (tunnel,) = (row["_uuid"] for row in node.rows("Tunnel") if row["local"] == _locator(node, "10.2.2.1"))
     node.vtep_ctl("set", "Tunnel", tunnel, "bfd_params:enable=true")
-    node.wait_until(lambda: "bfd" in node.vsctl("list-ports", "br0"), what="its BFD")
+    node.wait_until(lambda: "metadata" in support.table_flows(node, "undelivered"), what="its BFD to be watched")
     return machine
 
 
