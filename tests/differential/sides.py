@@ -9,6 +9,7 @@ from pathlib import Path
 
 from apps.lab import Capture, Frame, Host, Lab, Vxlan
 from apps.lab.frames import BROADCAST, ETHERTYPE_TEST
+from apps.lab.node import LOCATOR_GONE
 from apps.lab.wire import packet_socket
 from tests.differential import probes, steps
 from tests.differential.drivers import BRIDGE, UNKNOWN_DST, Ovsdbapp, Refused, VtepCtl
@@ -55,12 +56,13 @@ class Side:
         """Do a step; False when the database did not take it before some local rows were deleted."""
         try:
             self._tools[step.by].do(step)
-        except Refused:
-            if not isinstance(step, steps.DelSwitch):
+        except Refused as refused:
+            if isinstance(step, steps.DelSwitch):
+                self.node.vtep_ctl("clear-local-macs", step.name)
+            elif LOCATOR_GONE not in str(refused):
                 raise
-            self.node.vtep_ctl("clear-local-macs", step.name)
             self._tools[step.by].do(step)
-            return False
+            return not isinstance(step, steps.DelSwitch)
         return True
 
     def send(self, sent: Sequence[Probe]) -> list[Outcome]:
