@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from apps.lab import Host, Lab, Node
+from apps.lab import Host, Lab, Node, wait_until
 from apps.lab.wire import packet_socket
 from tests.system import support
 from tests.system.nvc import tunnelled
@@ -85,6 +85,11 @@ class Stream:
     sent: list[float] = field(default_factory=list)
     copies: dict[int, list[str]] = field(default_factory=dict)
 
+    def go_on(self, count: int = 40) -> None:
+        """Wait until so many more are sent."""
+        enough = len(self.sent) + count
+        wait_until(lambda: len(self.sent) >= enough, what=f"{count} frames more")
+
     @property
     def carriers(self) -> list[str]:
         """To whom each frame was sent; never to two, and never to nobody."""
@@ -98,8 +103,8 @@ class Stream:
 
 
 @contextmanager
-def stream(network: Network) -> Iterator[Stream]:
-    """Send for as long as the block runs."""
+def stream(network: Network, copies: int = 1) -> Iterator[Stream]:
+    """Send for as long as the block runs; afterwards wait until the last frame has as many copies."""
     found, end = Stream(), threading.Event()
     marker, source = time.monotonic_ns().to_bytes(8), bytes.fromhex(network.host.mac.replace(":", ""))
 
@@ -119,11 +124,16 @@ def stream(network: Network) -> Iterator[Stream]:
         finally:
             end.set()
             sender.join()
-        time.sleep(0.2)  # The last is under way.
-        found.copies = {number: [] for number in range(len(found.sent))}
-        for datagram in tunnelled(capture.frames):
-            if datagram.frame.payload.startswith(marker):
-                found.copies[int.from_bytes(datagram.frame.payload[8:12])].append(datagram.destination)
+        last = len(found.sent) - 1
+
+        def arrived() -> bool:
+            found.copies = {number: [] for number in range(len(found.sent))}
+            for datagram in tunnelled(capture.frames):
+                if datagram.frame.payload.startswith(marker):
+                    found.copies[int.from_bytes(datagram.frame.payload[8:12])].append(datagram.destination)
+            return len(found.copies[last]) >= copies
+
+        wait_until(arrived, what="the last frame")
 
 
 def kill(member: Node) -> Callable[[], None]:
@@ -163,13 +173,13 @@ def test_when_a_member_fails_the_next_carries_the_frames_soon_and_hands_back_wit
     controller: Callable[[Network], AbstractContextManager[None]],
 ) -> None:
     with controller(healthy), stream(healthy) as frames:
-        time.sleep(0.2)
+        frames.go_on()
         failed = time.monotonic()
         restore = fail(healthy.members[FIRST])
         wait_session(healthy, FIRST, forwarding=False)
         restore()
         wait_session(healthy, FIRST, forwarding=True)
-        time.sleep(0.2)
+        frames.go_on()
     assert frames.order == [FIRST, SECOND, FIRST]
     assert failed < frames.sent[frames.carriers.index(SECOND)] < failed + ALLOWED
 
@@ -182,7 +192,7 @@ def test_a_member_that_gets_bfd_is_passed_over_until_it_is_up_and_nothing_is_los
             node.wait_until(lambda: session(node, FIRST) is None, what="no BFD")
             configure(node, FIRST, "bfd_params", **OPTIONS)
             wait_status(node, FIRST, forwarding="true")
-        time.sleep(0.2)
+        frames.go_on()
     assert set(frames.order) <= {FIRST, SECOND}
     assert frames.order[0] == frames.order[-1] == FIRST
 
@@ -199,8 +209,8 @@ def test_when_all_members_are_down_frames_are_dropped_and_counted_and_it_is_said
     for ip in healthy.members:
         wait_status(node, ip, forwarding="false")
     before = undelivered(node)
-    with stream(healthy) as frames:
-        time.sleep(0.5)
+    with stream(healthy, copies=0) as frames:
+        frames.go_on(100)
     assert set(map(len, frames.copies.values())) == {0}
     node.wait_until(lambda: undelivered(node) == before + len(frames.sent), what=f"{len(frames.sent)} more")
     told = lambda: support.counters(node)["br0"]["frames_undelivered"]  # noqa: E731
@@ -228,8 +238,8 @@ def test_in_source_node_mode_every_member_gets_its_copy_up_or_down(healthy: Netw
     restore = stop(healthy.members[FIRST])
     wait_status(node, FIRST, forwarding="false")
     support.forget_megaflows(node)
-    with stream(healthy) as frames:
-        time.sleep(0.2)
+    with stream(healthy, copies=2) as frames:
+        frames.go_on()
     restore()
     node.vtep_ctl("set-replication-mode", "ls0", "service_node")
     node.wait_until(lambda: "watch_port" in node.ofctl("dump-groups", "br0"), what="the mode")

@@ -15,6 +15,15 @@ DATABASES = ("hardware_vtep", "Open_vSwitch")
 CONTROLLER = "ssl:127.0.0.1:6653"
 
 
+wrong_certificates = pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("stranger", "is refused: its certificate was signed by no CA that we trust"),
+        ("expired", "is refused: its certificate has expired, or that of its CA"),
+    ],
+)
+
+
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     return Pki(tmp_path_factory.mktemp("pki") / "ours")
@@ -117,13 +126,7 @@ def expect_one_refusal(machine: Machine, why: str) -> None:
     assert "is served" not in machine.log()
 
 
-@pytest.mark.parametrize(
-    ("what", "why"),
-    [
-        ("stranger", "is refused: its certificate was signed by no CA that we trust"),
-        ("expired", "is refused: its certificate has expired, or that of its CA"),
-    ],
-)
+@wrong_certificates
 def test_a_switch_with_a_wrong_certificate_is_refused_and_said_once_until_it_has_a_right_one(
     running: Machine, pki: Pki, stranger: Pki, what: str, why: str
 ) -> None:
@@ -246,13 +249,7 @@ def expect_connected_again(machine: Machine) -> None:
         machine.wait_said(f"{database}: connected to {REMOTE}")
 
 
-@pytest.mark.parametrize(
-    ("what", "why"),
-    [
-        ("stranger", "is refused: its certificate was signed by no CA that we trust"),
-        ("expired", "is refused: its certificate has expired, or that of its CA"),
-    ],
-)
+@wrong_certificates
 def test_a_database_with_a_wrong_certificate_is_refused_and_said_once_until_it_has_a_right_one(
     running: Machine, pki: Pki, stranger: Pki, what: str, why: str
 ) -> None:
