@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -114,11 +115,12 @@ def test_a_program_that_is_stopped_for_a_while_does_not_hang(node: Node) -> None
 def test_a_program_that_cannot_take_connections_any_more_ends(site: TwoVteps, node: Node) -> None:
     """It has no file descriptor left: Ryu's listener ends then, and no switch could come back."""
     pid = node.app.process.pid
-    used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    used = {int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    lowest_free = next(number for number in count() if number not in used)
     with no_packet_lost(*site.pairs):
-        node.run("prlimit", f"--pid={pid}", f"--nofile={used}")
+        node.run("prlimit", f"--pid={pid}", f"--nofile={lowest_free}")
         node.vsctl("--no-wait", "set-controller", "br0", "tcp:127.0.0.1:9")
-        connections = [node.popen("nc", "127.0.0.1", "6653") for _ in range(3)]
+        connections = [node.popen("nc", "127.0.0.1", "6653") for _ in range(8)]
         assert node.app.wait(20) == 1
         log = node.app.log()
         for each in connections:

@@ -43,6 +43,13 @@ class Listener(hub.StreamServer):  # type: ignore[misc]
         self._serve = handle
         self._said: dict[str, str] = {}
 
+    def serve_forever(self) -> None:
+        """Take connections; when that fails, as it does without file descriptors, the port is seen to be closed."""
+        try:
+            super().serve_forever()
+        finally:
+            self.server.close()
+
     def _take_plain(self, plain: Any, address: Any) -> None:
         first = b""
         # Both sides begin at once (OpenFlow 1.3, section 6.3.1).
