@@ -1,6 +1,7 @@
 """The application's control socket, as ovs-appctl finds it."""
 
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -131,6 +132,15 @@ def test_the_application_ends_by_signals_as_programs_do_and_removes_its_socket(n
     assert node.app.stop(how) == (0 if how is signal.SIGINT else -how)
     assert not sockets(node)
     assert "Traceback" not in node.app.log()
+
+
+def test_it_ends_by_ctrl_c_also_while_it_starts(node: Node) -> None:
+    for tenths in (0, 2, 4):
+        node.start_app()
+        node.wait_until(lambda: sockets(node), what="the socket")
+        time.sleep(tenths / 10)
+        assert node.app.stop(signal.SIGINT) == 0
+        assert "Traceback" not in node.app.log()
 
 
 def test_without_a_directory_for_the_socket_there_is_one_warning_and_everything_else(

@@ -104,7 +104,7 @@ class Control(Companion[Status, str]):
         self.hand_over(level.upper())
         return ""
 
-    # The socket. The ovs package would also take over SIGINT, which Ryu handles, and cannot from a thread.
+    # The socket. The ovs package would take over signals, and cannot from a thread.
 
     def _listen(self) -> Any:
         self._remove()
@@ -126,13 +126,18 @@ class Control(Companion[Status, str]):
 
     def _remove_at_exit(self) -> None:
         atexit.register(self._remove)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) == signal.SIG_DFL:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 signal.signal(number, self._end)
 
     def _end(self, number: int, _: Any) -> None:
-        """End by this signal, as without a handler."""
+        """End by this signal, as without a handler.
+
+        Python's own for SIGINT raises KeyboardInterrupt wherever the program is: only in some places Ryu heeds it.
+        """
         self._remove()
+        if number == signal.SIGINT:
+            os._exit(0)  # What it is in Ryu; no green thread has anything to tidy up.
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
