@@ -4,8 +4,10 @@ Every connection reads the files anew. So those that are replaced are used from 
 that an earlier one began can be resumed without a look at the peer's certificate.
 """
 
+import os
 import re
 import ssl
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -14,7 +16,8 @@ PIECE = 65536
 """The most bytes that are taken from a socket, or encrypted, in one go."""
 
 _CERTIFICATE = re.compile(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----")
-_CONTENTS = {"private key": re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")}
+PRIVATE_KEY = "private key"
+_CONTENTS = {PRIVATE_KEY: re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")}
 _OUR_FAULT = re.compile(r"_ALERT_((?:\w+_)?CERTIFICATE(?:_\w+)?|UNKNOWN_CA|ACCESS_DENIED|DECRYPT_ERROR)$")
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNEXPECTED_MESSAGE")
 HUNG_UP = "has hung up during the TLS handshake"
@@ -56,7 +59,7 @@ class Files:
         context.verify_mode = ssl.CERT_REQUIRED
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         for what, path in (
-            ("private key", self.private_key),
+            (PRIVATE_KEY, self.private_key),
             ("certificate", self.certificate),
             ("CA certificate", self.ca_cert),
         ):
@@ -81,11 +84,19 @@ class Files:
 
 
 def _check(what: str, path: str) -> None:
-    """See that the file can be read and has what it should have, which OpenSSL does not say in so many words."""
+    """See that the file can be read and has what it should have, which OpenSSL does not say in so many words.
+
+    A key that everybody can read is none: whoever has it is let in by every switch and database. So it is not used, as
+    by sshd, and not only said: the switches forward meanwhile, and the next connection finds it right.
+    """
     try:
-        content = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read()
     except OSError as error:
         raise Unusable(f"{what} {path} cannot be read: {error.strerror}") from error
+    if what == PRIVATE_KEY and mode & stat.S_IRWXO:
+        raise Unusable(f"{what} {path} is open to everybody, with mode {mode:04o}: it needs chmod o=")
     if not _CONTENTS.get(what, _CERTIFICATE).search(content):
         raise Unusable(f"{what} {path} is none: there is no such thing in the file")
 

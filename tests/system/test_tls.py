@@ -312,6 +312,16 @@ def test_a_file_that_is_missing_while_it_runs_is_said_and_used_once_it_is_there(
     expect_connected_again(running)
 
 
+def test_a_key_that_becomes_open_to_everybody_is_said_and_used_once_it_is_not(running: Machine) -> None:
+    file = running.program.private_key
+    file.chmod(0o644)
+    reconnect_program(running.node)
+    what = "is open to everybody, with mode 0644: it needs chmod o="
+    expect_one_refusal_of_both(running, f"is not connected to: private key {file} {what}")
+    file.chmod(0o640)
+    expect_connected_again(running)
+
+
 # Options.
 
 

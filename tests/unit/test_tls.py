@@ -4,6 +4,7 @@ import socket
 import ssl
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -278,3 +279,15 @@ def test_each_wrong_file_is_named_with_what_is_wrong(server, client, tmp_path):
         with pytest.raises(Unusable) as error:
             files.context(True)
         assert str(error.value).startswith(complaint)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o602])
+def test_a_private_key_that_is_open_to_everybody_is_none(server, tmp_path, mode):
+    key = tmp_path / "key.pem"
+    key.write_bytes(Path(server.private_key).read_bytes())
+    key.chmod(mode)
+    files = replace(server, private_key=str(key))
+    with pytest.raises(Unusable, match=rf"^private key {key} is open to everybody, with mode 0{mode:o}: "):
+        files.context(True)
+    key.chmod(0o640)
+    files.context(True)
