@@ -1,6 +1,6 @@
 PYTHON ?= python3
 PACKAGES = ca-certificates ethtool iperf3 iproute2 iputils-ping jq mininet netcat-openbsd openvswitch-switch \
-	openvswitch-vtep procps python3-venv tcpdump util-linux
+	openvswitch-vtep procps python3-venv systemd tcpdump util-linux
 # Of Open vSwitch: netdev (in user space) or system (the kernel's).
 DATAPATH ?= netdev
 BIN = .venv/bin

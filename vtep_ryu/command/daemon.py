@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +40,7 @@ Open vSwitch's directories are $OVS_RUNDIR and $OVS_LOGDIR, else those where one
 
 def main(argv: Sequence[str]) -> NoReturn:
     """Parse the command line and do what it says."""
+    os.umask(os.umask(0) | stat.S_IRWXO)  # The log says who is where; Open vSwitch's own are not for everybody either.
     options, arguments = parse(argv)
     try:
         where = databases.of_application(arguments)
