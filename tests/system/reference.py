@@ -8,6 +8,7 @@ import logging
 import re
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import ovs.db.idl
@@ -17,6 +18,7 @@ from ryu.ofproto import ofproto_v1_3 as ofp
 from ryu.ofproto import ofproto_v1_3_parser as parser
 
 from apps.lab import Node
+from apps.lab.database import listed
 from tests.system.support import flows
 from tests.unit.world import rendering
 from vtep_ryu.core import pipeline as p
@@ -38,9 +40,16 @@ class Reference:
         self.node = node
         self.settings = settings
         node.add_bridge(REFERENCE, "fail_mode=secure")
-        remote = f"unix:{node.socket}"
-        self._rows = _follow(remote, "hardware_vtep", hwvtep.COLUMNS)
-        self._bridges = _follow(remote, "Open_vSwitch", openvswitch.COLUMNS)
+        self._rows: Any = None
+        self._bridges: Any = None
+        self.connect()
+
+    def connect(self) -> None:
+        """Follow the databases from now on; anew, where their servers may have gone and come back meanwhile."""
+        for idl in filter(None, (self._rows, self._bridges)):
+            idl.close()
+        self._rows = _follow(f"unix:{self.node.vtep_socket}", "hardware_vtep", hwvtep.COLUMNS)
+        self._bridges = _follow(f"unix:{self.node.socket}", "Open_vSwitch", openvswitch.COLUMNS)
 
     def vtep(self) -> Vtep:
         """A VTEP that is told what the databases and the switch's own memory say now, and nothing else."""
@@ -81,6 +90,27 @@ class Reference:
         _send(str(self.node.directory / f"{REFERENCE}.mgmt"), everything)
         there, wanted = flows(self.node), flows(self.node, REFERENCE)
         return [*(f"+ {each}" for each in there if each not in wanted), *(f"- {x}" for x in wanted if x not in there)]
+
+    def unlike(self, vtep: Vtep) -> list[Any]:
+        """What is published, or said to be a fault, and ought not to be, or ought to and is not."""
+        wanted = sorted((*key, ip) for key, ip in vtep.all_news().items() if ip is not None)
+        there = sorted(self._published())
+        faults = {
+            row["_uuid"]: frozenset(listed(row[column]))
+            for table, column in (("Physical_Switch", "switch_fault_status"), ("Physical_Port", "port_fault_status"))
+            for row in self.node.rows(table)
+            if listed(row[column])
+        }
+        unlike = [] if there == wanted else [("published", there, wanted)]
+        return unlike + ([] if faults == vtep.faults() else [("faults", faults, vtep.faults())])
+
+    def _published(self) -> Iterator[tuple[str, str, str]]:
+        locators = {row["_uuid"]: row["dst_ip"] for row in self.node.rows("Physical_Locator")}
+        members = {row["_uuid"]: listed(row["locators"]) for row in self.node.rows("Physical_Locator_Set")}
+        for row in self.node.rows("Ucast_Macs_Local"):
+            yield row["logical_switch"], row["MAC"], locators[row["locator"]]
+        for row in self.node.rows("Mcast_Macs_Local"):
+            yield row["logical_switch"], row["MAC"], ",".join(sorted(locators[x] for x in members[row["locator_set"]]))
 
     def _ports(self) -> dict[str, Port]:
         text = self.node.ofctl("show", BRIDGE)

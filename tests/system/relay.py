@@ -90,18 +90,29 @@ class Relay:
         while True:
             try:
                 client, _ = self._listener.accept()
-                self._flowing.wait()
-                server = self._connect()
-            except ConnectionError:
-                client.close()
-                continue
             except OSError:
                 return
+            self._flowing.wait()
+            try:
+                server = self._connect()
+            except OSError:
+                client.close()  # The target is away.
+                continue
             self.connections += 1
             with self._lock:
                 self._open += [client, server]
-            Thread(target=self._carry, args=(client, server, False), daemon=True).start()
-            Thread(target=self._carry, args=(server, client, True), daemon=True).start()
+            Thread(target=self._serve, args=(client, server), daemon=True).start()
+
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        """Carry both ways until either side ends it; what was opened is closed."""
+        answers = Thread(target=self._carry, args=(server, client, True), daemon=True)
+        answers.start()
+        self._carry(client, server, False)
+        answers.join()
+        with self._lock:
+            self._open = [each for each in self._open if each not in (client, server)]
+        client.close()
+        server.close()
 
     def _carry(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         try:

@@ -246,7 +246,7 @@ class Site:
 
         def right() -> bool:
             vtep = self.reference.vtep()
-            found[:] = [*self.reference.differences(vtep), *self._unlike(vtep)]
+            found[:] = [*self.reference.differences(vtep), *self.reference.unlike(vtep)]
             return not found
 
         try:
@@ -258,27 +258,6 @@ class Site:
         gone = {uuid: row for uuid, row in before.items() if after.get(uuid) != row}
         ports = {uuid for uuid, row in gone.items() if "vlan_bindings" in row and not row["vlan_bindings"]}
         assert not gone.keys() - ports, [(row, after.get(uuid)) for uuid, row in gone.items()]
-
-    def _unlike(self, vtep: Any) -> list[Any]:
-        """What is published and ought not to be, or ought to and is not."""
-        wanted = {(*key, ip) for key, ip in vtep.all_news().items() if ip is not None}
-        there = sorted(self._published())
-        faults = {
-            row["_uuid"]: frozenset(listed(row[column]))
-            for table, column in (("Physical_Switch", "switch_fault_status"), ("Physical_Port", "port_fault_status"))
-            for row in self.node.rows(table)
-            if listed(row[column])
-        }
-        unlike = [] if there == sorted(wanted) else [("published", there, sorted(wanted))]
-        return unlike + ([] if faults == vtep.faults() else [("faults", faults, vtep.faults())])
-
-    def _published(self) -> Iterator[tuple[str, str, str]]:
-        locators = {row["_uuid"]: row["dst_ip"] for row in self.node.rows("Physical_Locator")}
-        members = {row["_uuid"]: listed(row["locators"]) for row in self.node.rows("Physical_Locator_Set")}
-        for row in self.node.rows("Ucast_Macs_Local"):
-            yield row["logical_switch"], row["MAC"], locators[row["locator"]]
-        for row in self.node.rows("Mcast_Macs_Local"):
-            yield row["logical_switch"], row["MAC"], ",".join(sorted(locators[x] for x in members[row["locator_set"]]))
 
 
 @pytest.fixture(scope="module")
