@@ -12,7 +12,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export VTEP_DATAPATH = $(DATAPATH)
 
 .NOTPARALLEL:
-.PHONY: help deps datapath venv lint unit test test-long demo lab lab-hands-on lab-how-to lab-understanding clean
+.PHONY: help deps datapath venv lint unit test test-long demo lab lab-hands-on lab-how-to lab-understanding soak clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,10 @@ lab-how-to: deps venv  ## docs/how-to.rst in Mininet; ARGS=--test follows it
 
 lab-understanding: deps venv  ## docs/lab-understanding.rst in Mininet; ARGS=--test follows it
 	@$(MININET) -m apps.labs.understanding $(ARGS)
+
+soak: datapath deps venv  ## random changes, restarts and traffic, all checked; MINUTES=30, SEED= to see one again
+	@apps/isolate $(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(addprefix --seed ,$(SEED)) \
+		$(addprefix --first ,$(FIRST))
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .venv.lock .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
