@@ -52,6 +52,7 @@ class Options:
     pin_remote: bool
     mac_move_limit: int
     mac_move_window: int
+    storm_control: int
     watchdog: int
     log_level: str
     tls: Files | None
@@ -213,6 +214,14 @@ OPTIONS = (
         65535,
         "Seconds in which an address's moves are counted, and without a frame from elsewhere until one that is frozen "
         "may move again.",
+    ),
+    _number(
+        "storm_control",
+        0,
+        0,
+        1_000_000,
+        "Frames per second that each physical port may have replicated: broadcast, multicast and those for unknown "
+        "addresses, together; as many may come at once. 0 is any number.",
     ),
     _number(
         "watchdog",

@@ -56,7 +56,7 @@ def idle(machine: Machine) -> Iterator[Machine]:
 def served(idle: Machine) -> Machine:
     """The machine, served by one vtep-ryu for br0 and one for br1, with a station learned on each."""
     machine, node = idle, idle.node
-    Command(node, "first").detach("--", "--vtep-statistics-interval=1")
+    Command(node, "first").detach("--", "--vtep-statistics-interval=1", "--vtep-storm-control=50")
     Command(node, "second").detach(switch="br1")
     support.bind(node, "ls0", "p0", "p1")
     support.bind(node, "ls0", "q0", bridge="br1")
@@ -97,10 +97,13 @@ def clean_up(node: Node, switch: str = "br0") -> str:
 
 
 def ours(node: Node, bridge: str = "br0") -> str:
-    """Our flows on a bridge, and all its groups."""
+    """Our flows on a bridge, and all its groups and meters."""
     flows = node.ofctl("dump-flows", bridge, "cookie=0x7674000000000000/0xffff000000000000", "--no-stats")
     return "\n".join(
-        line.strip() for line in (flows + node.ofctl("dump-groups", bridge)).splitlines() if "OFPST" not in line
+        line.strip()
+        for text in (flows, node.ofctl("dump-groups", bridge), node.ofctl("dump-meters", bridge))
+        for line in text.splitlines()
+        if "OFPST" not in line
     )
 
 
@@ -118,7 +121,7 @@ def test_it_refuses_in_one_line_while_the_bridge_is_served(served: Machine) -> N
 def test_what_is_ours_goes_and_what_is_not_stays(left: Machine) -> None:
     node = left.node
     nvcs, others, tunnel_ips = support.identities(node, *NVCS), support.flows(node, "br1"), _switches(node)
-    assert ours(node)
+    assert all(what in ours(node) for what in ("table=8", "group_id=", "meter="))
     assert clean_up(node) == ""
     assert ours(node) == ""
     assert controllers(node) == {}
@@ -139,13 +142,18 @@ def _switches(node: Node) -> dict[str, Any]:
     return {row["name"]: row["tunnel_ips"] for row in node.rows("Physical_Switch")}
 
 
-def test_with_a_controller_of_anothers_its_flows_and_groups_stay_too(left: Machine) -> None:
+def test_with_a_controller_of_anothers_its_flows_groups_and_meters_stay_too(left: Machine) -> None:
     node, other = left.node, "tcp:10.2.2.9:6653"
     node.vsctl("set-controller", "br0", *controllers(node), other)
     node.ofctl("add-group", "br0", "group_id=7,type=all,bucket=drop")
     node.ofctl("add-flow", "br0", FOREIGN)
+    node.ofctl("add-meter", "br0", "meter=7,pktps,bands=type=drop,rate=9")
     assert clean_up(node) == ""
-    assert ours(node) == "group_id=7,type=all,bucket=actions=drop"
+    assert ours(node).split("\n") == [
+        "group_id=7,type=all,bucket=actions=drop",
+        "meter=7 pktps bands=",
+        "type=drop rate=9",
+    ]
     assert "cookie=0x1234, table=100, priority=7" in node.ofctl("dump-flows", "br0", "--no-stats")
     assert controllers(node).keys() == {other}
 

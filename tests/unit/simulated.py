@@ -1,32 +1,37 @@
-"""A switch's flow and group tables, and what keeps them as a Vtep wants: apps/reconciler.py without its I/O."""
+"""A switch's flow, group and meter tables, and what keeps them as a Vtep wants: apps/reconciler.py without its I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.flow import Bucket, Flow, Group, Rendering, ToGroup
-from vtep_ryu.core.plan import PutFlow, PutGroup, RemoveFlow, RemoveGroup, Step, plan
+from vtep_ryu.core.flow import Bucket, Flow, Group, Meter, Rendering, ToGroup
+from vtep_ryu.core.plan import PutFlow, PutGroup, PutMeter, RemoveFlow, RemoveGroup, RemoveMeter, Step, plan
 from vtep_ryu.core.render import render
 from vtep_ryu.core.units import Unit
 from vtep_ryu.core.vtep import Vtep
 
 
 class SimulatedSwitch:
-    """Takes steps in their order, and none that would leave a flow or group with a group that is not there."""
+    """Takes steps in their order, and none that would leave an entry with a group or meter that is not there."""
 
     def __init__(self) -> None:
         self.flows: dict[object, Flow] = {}
         self.groups: dict[int, Group] = {}
+        self.meters: dict[int, Meter] = {}
 
     def apply(self, steps: Iterable[Step]) -> None:
         for step in steps:
             match step.change:
+                case PutMeter(meter):
+                    self.meters[meter.id] = meter
                 case PutGroup(group):
                     assert groups_of(*group.buckets) <= self.groups.keys(), f"{group} comes before what it uses"
                     self.groups[group.id] = group
                 case PutFlow(flow):
                     assert groups_of(flow) <= self.groups.keys(), f"{flow} comes before its group"
+                    assert flow.meter in (None, *self.meters), f"{flow} comes before its meter"
                     self.flows[flow.key] = flow
                 case RemoveFlow(flow):
                     assert flow.key in self.flows, f"{flow} is not there"
@@ -36,6 +41,10 @@ class SimulatedSwitch:
                     users = [flow for flow in self.flows.values() if id in groups_of(flow)]
                     assert not users, f"group 0x{id:x} goes while it is used: {users}"
                     del self.groups[id]
+                case RemoveMeter(id):
+                    users = [flow for flow in self.flows.values() if flow.meter == id]
+                    assert not users, f"meter 0x{id:x} goes while it is used: {users}"
+                    del self.meters[id]
 
     def forwarding(self) -> list[tuple[int, int]]:
         """The ids of the logical switches that it forwards for, each with the note on its flows."""
@@ -56,7 +65,7 @@ class SimulatedSwitch:
         del self.flows[flow.key]
 
     def dump(self) -> list[str]:
-        return sorted(str(entry) for entry in (*self.flows.values(), *self.groups.values()))
+        return sorted(str(entry) for each in (self.flows, self.groups, self.meters) for entry in each.values())
 
 
 def groups_of(*users: Flow | Bucket) -> set[int]:
@@ -128,7 +137,7 @@ class Follower:
         unit = self.vtep.aged(switch, binding, str(mac))
         if unit in self.installed:
             there = self.installed[unit]
-            self.installed[unit] = Rendering(tuple(f for f in there.flows if f.table is not p.LEARN), there.groups)
+            self.installed[unit] = replace(there, flows=tuple(f for f in there.flows if f.table is not p.LEARN))
 
     def changes(self) -> str:
         """The last reconciliation's steps as text."""
@@ -137,8 +146,9 @@ class Follower:
     def check(self) -> None:
         """Compare the switch, and the bookkeeping, with what the whole of the Vtep's state renders to."""
         whole = {unit: rendering for unit in self.vtep.inventory.every() if (rendering := render(self.vtep, unit))}
-        entries = [entry for rendering in whole.values() for entry in (*rendering.flows, *rendering.groups)]
-        keys = [entry.key if isinstance(entry, Flow) else entry.id for entry in entries]
+        parts = [part for each in whole.values() for part in (each.flows, each.groups, each.meters)]
+        entries = [entry for part in parts for entry in part]
+        keys = [entry.key if isinstance(entry, Flow) else (type(entry), entry.id) for entry in entries]
         assert len(keys) == len(set(keys)), "two units want the same entry"
         assert self.switch.dump() == sorted(map(str, entries))
         assert self.installed == whole

@@ -62,6 +62,7 @@ SETTINGS = st.sampled_from(
         Settings(binding_mac_limit=1, switch_mac_limit=2),
         Settings(pin_remote=True),
         Settings(mac_move_limit=1),
+        Settings(storm_control=50),
     ]
 )
 BRIDGE = Bridge("br0", 1, frozenset(PORT_NAMES[:2]), {})

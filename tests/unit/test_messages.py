@@ -17,6 +17,7 @@ from vtep_ryu.core.flow import (
     Group,
     GroupType,
     Match,
+    Meter,
     Output,
     PopVlan,
     PushVlan,
@@ -25,8 +26,8 @@ from vtep_ryu.core.flow import (
     ToGroup,
 )
 from vtep_ryu.core.forward import encapsulate
-from vtep_ryu.core.plan import PutFlow, PutGroup, RemoveFlow, RemoveGroup
-from vtep_ryu.drivers.messages import message, remove_flows
+from vtep_ryu.core.plan import PutFlow, PutGroup, PutMeter, RemoveFlow, RemoveGroup, RemoveMeter
+from vtep_ryu.drivers.messages import message, meter_of, remove_flows
 
 DATAPATH = ofproto_protocol.ProtocolDesc(version=ofp.OFP_VERSION)
 COOKIE = p.cookie(7)
@@ -64,6 +65,8 @@ def words(instruction):
             yield from ("apply", *map(action, instruction.actions))
         case parser.OFPInstructionWriteMetadata():
             yield f"metadata {instruction.metadata:#x}/{instruction.metadata_mask:#x}"
+        case parser.OFPInstructionMeter():
+            yield f"meter {instruction.meter_id:#x}"
         case parser.OFPInstructionGotoTable():
             yield f"goto {instruction.table_id}"
 
@@ -171,6 +174,11 @@ def test_metadata_is_written_after_the_actions_and_before_the_next_table(actions
     assert instructions(put(p.FLOOD, 1, actions=actions, goto=goto)) == expected
 
 
+def test_a_packet_passes_its_meter_before_anything_is_done_with_it():
+    made = put(p.UNICAST, 1, actions=(Output(3),), goto=p.FLOOD, meter=p.meter_id(3))
+    assert instructions(made) == ["meter 0x76740003", "apply output:3", "goto 6"]
+
+
 def test_a_flow_is_added_with_its_table_priority_and_cookie_and_nothing_that_expires_or_reports():
     mod = put(p.FLOOD, p.Priority.SPECIAL)
     assert (mod.command, mod.table_id, mod.priority, mod.cookie) == (ofp.OFPFC_ADD, 6, 400, COOKIE)
@@ -264,6 +272,42 @@ def test_no_message_is_longer_than_64_kib_however_many_bindings_and_members_ther
 def test_a_group_of_as_many_buckets_as_are_used_fits_into_a_message():
     copies = tuple(Bucket(encapsulate(9, 5000, f"10.2.{n >> 8}.{n & 255}"), 9) for n in range(BUCKETS_PER_GROUP))
     assert len(packed(message(DATAPATH, PutGroup(Group(1, GroupType.FAST_FAILOVER, copies)), COOKIE))) < 1 << 16
+
+
+METER_MOD = struct.Struct("!BBHIHHI")  # OpenFlow 1.3, section 7.3.4.4; Ryu parses no meter mod.
+METER_BAND = struct.Struct("!HHII4x")
+ID = p.meter_id(3)
+
+
+def meter_mod(change, there=()):
+    """Command, flags, id, and what follows: the bands."""
+    data = packed(message(DATAPATH, change, COOKIE, there))
+    version, kind, length, _, *found = METER_MOD.unpack_from(data)
+    assert (version, kind, length) == (ofp.OFP_VERSION, ofp.OFPT_METER_MOD, len(data))
+    return *found, data[METER_MOD.size :]
+
+
+@pytest.mark.parametrize(("there", "command"), [((), ofp.OFPMC_ADD), ((ID,), ofp.OFPMC_MODIFY)])
+def test_a_meter_is_added_or_modified_and_drops_packets_beyond_its_rate_and_burst(there, command):
+    flags = ofp.OFPMF_PKTPS | ofp.OFPMF_BURST | ofp.OFPMF_STATS
+    band = METER_BAND.pack(ofp.OFPMBT_DROP, METER_BAND.size, 50, 100)
+    assert meter_mod(PutMeter(Meter(ID, 50, 100)), there) == (command, flags, ID, band)
+
+
+def test_a_meter_is_removed_by_its_id():
+    command, _, id, bands = meter_mod(RemoveMeter(ID))
+    assert (command, id, bands) == (ofp.OFPMC_DELETE, ID, b"")
+
+
+def test_a_meter_is_known_again_unless_others_have_made_it_another():
+    sent = message(DATAPATH, PutMeter(Meter(ID, 50, 100)), COOKIE)
+    reply = parser.OFPMeterConfigStats(flags=sent.flags, meter_id=ID, bands=sent.bands)
+    assert meter_of(reply) == Meter(ID, 50, 100)
+    kbps = parser.OFPMeterConfigStats(flags=ofp.OFPMF_KBPS, meter_id=ID, bands=sent.bands)
+    remark = [parser.OFPMeterBandDscpRemark(50, 100, 1)]
+    other_band = parser.OFPMeterConfigStats(flags=sent.flags, meter_id=ID, bands=remark)
+    two_bands = parser.OFPMeterConfigStats(flags=sent.flags, meter_id=ID, bands=[*sent.bands, *sent.bands])
+    assert [meter_of(each) for each in (kbps, other_band, two_bands)] == [None, None, None]
 
 
 def test_a_group_is_removed_by_its_id():

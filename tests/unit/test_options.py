@@ -55,6 +55,7 @@ def test_without_a_configuration_every_option_has_its_documented_default():
         pin_remote=False,
         mac_move_limit=5,
         mac_move_window=180,
+        storm_control=0,
         watchdog=300,
         log_level="info",
         tls=None,
@@ -78,6 +79,7 @@ def test_a_config_file_sets_every_option(config_file):
             pin_remote = true
             mac_move_limit = 0
             mac_move_window = 60
+            storm_control = 50
             watchdog = 0
             log_level = WARNING
             """.replace("\n            ", "\n")
@@ -96,6 +98,7 @@ def test_a_config_file_sets_every_option(config_file):
         pin_remote=True,
         mac_move_limit=0,
         mac_move_window=60,
+        storm_control=50,
         watchdog=0,
         log_level="warning",
         tls=None,

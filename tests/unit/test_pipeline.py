@@ -112,6 +112,18 @@ def test_a_group_of_another_kind_is_not_ours(id):
         assert not p.is_ours(kind << p.ID_BITS | id)
 
 
+@given(PORTS, PORTS)
+def test_a_meters_id_gives_its_port_back_and_is_no_other_ports(port, other):
+    assert p.metered_port(p.meter_id(port)) == port
+    assert (p.meter_id(port) == p.meter_id(other)) == (port == other)
+    assert 0 < p.meter_id(port) <= 0xFFFF0000, "OpenFlow 1.3's OFPM_MAX"
+
+
+@pytest.mark.parametrize("id", [1, 0x7674, 0x7673FFFF, 0x76750000, 0xFFFFFFFE])
+def test_a_meter_of_others_is_no_ports(id):
+    assert p.metered_port(id) is None
+
+
 def test_ids_of_logical_switches_without_a_vni_are_above_all_vnis_and_fit_into_a_group_id_and_the_metadata():
     assert p.MAX_VNI < p.UNKEYED
     assert (p.UNKEYED | p.UNKEYED - 1) < 1 << p.ID_BITS

@@ -6,7 +6,7 @@ from tests.unit.example import BASE, GROUP, LEARNED, LS0, P0, REMOTE, A
 from tests.unit.simulated import Follower, groups_of
 from tests.unit.world import EMPTY, World, text
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.flow import NOTHING, Bucket, Flow, Group, GroupType, Match, Output, Rendering, ToGroup
+from vtep_ryu.core.flow import NOTHING, Bucket, Flow, Group, GroupType, Match, Meter, Output, Rendering, ToGroup
 from vtep_ryu.core.plan import PutFlow, PutGroup, RemoveFlow, RemoveGroup, plan
 from vtep_ryu.core.units import FloodUnit, MulticastUnit, RemoteUnit, StationUnit
 
@@ -67,6 +67,31 @@ def test_an_entry_that_changes_is_put_over_the_old_one_and_its_neighbours_are_le
         + flood 1: switch=1 -> output 9
         """
     )
+
+
+def test_a_meter_comes_before_all_else_and_goes_after_it():
+    metered = Rendering((Flow(p.UNICAST, 1, (Match(p.IN_PORT, 1),), meter=9),), (group(7),), (Meter(9, 50, 50),))
+    assert steps({X: metered}) == text(
+        """
+        + meter 0x9: 50 packets/s, burst 50
+        + group 0x7 all: output 1
+        + unicast 1: in_port=1 -> meter 0x9
+        """
+    )
+    assert steps({X: NOTHING}, {X: metered}) == text(
+        """
+        - unicast 1: in_port=1 -> meter 0x9
+        - group 0x7
+        - meter 0x9
+        """
+    )
+    assert steps({X: metered}, {X: metered}) == ""
+    assert steps({X: NOTHING, Y: metered}, {X: metered}).count("- ") == 0
+
+
+def test_a_meter_whose_rate_changes_is_put_over_the_old_one():
+    before, after = (Rendering(meters=(Meter(9, rate, rate),)) for rate in (50, 60))
+    assert steps({X: after}, {X: before}) == "+ meter 0x9: 60 packets/s, burst 60"
 
 
 def test_units_that_are_not_wanted_now_are_left_alone():

@@ -163,7 +163,8 @@ STATES = {
 SETTINGS = Settings()
 ANY_SOURCE = Settings(accept_any_source=True)
 VNI_0 = Settings(honour_vni_0=True)
-ALL_SETTINGS = {"known sources": SETTINGS, "any source": ANY_SOURCE, "VNI 0": VNI_0}
+LIMITED = Settings(storm_control=50)
+ALL_SETTINGS = {"known sources": SETTINGS, "any source": ANY_SOURCE, "VNI 0": VNI_0, "storm control": LIMITED}
 SMALL = [name for name in STATES if "many" not in name]
 
 

@@ -236,11 +236,11 @@ def rendering(vtep: Vtep) -> Rendering:
 
 
 def flows(vtep: Vtep) -> str:
-    """What the VTEP wants on its switch, AlwaysUnit excepted: flows in pipeline order, then groups.
+    """What the VTEP wants on its switch, AlwaysUnit excepted: flows in pipeline order, then groups and meters.
 
     Numbers that are made of others stand as those: a binding as "1/10" (port, VLAN), VLAN 10 as "vlan=10", no tag as
     "vlan=none", a group as "local 5000" (kind, logical switch). Ids that follow from a hash stand as names: "<ls0>" for
-    a logical switch without a VNI, "numbered 1" for the first numbered group in the text.
+    a logical switch without a VNI, "numbered 1" for the first numbered group in the text. A meter is "meter 1" (port).
     """
     wanted = Rendering.joined(render(vtep, unit) for unit in vtep.inventory.every() - {AlwaysUnit()})
     numbers: dict[str, int] = {}
@@ -257,7 +257,8 @@ def flows(vtep: Vtep) -> str:
         these = (line for line in (_readable(vtep, str(group)) for group in wanted.groups) if uses in line)
         groups += [numbered(line) for line in sorted(these, key=lambda line: numbered(line.split(":")[0]))]
     assert len(groups) == len(wanted.groups)
-    return "\n".join([*lines, *sorted(groups)])
+    meters = [_readable(vtep, str(meter)) for meter in wanted.meters]
+    return "\n".join([*lines, *sorted(groups), *sorted(meters)])
 
 
 def only(flow_text: str, *words: str) -> str:
@@ -290,6 +291,7 @@ def _readable(vtep: Vtep, line: str) -> str:
         return "{}={}/{}".format(found[1], *p.binding_of(int(found[2])))
 
     line = re.sub(r"group 0x([0-9a-f]+)", group, line)
+    line = re.sub(r"meter 0x([0-9a-f]+)", lambda found: f"meter {p.metered_port(int(found[1], 16))}", line)
     line = re.sub(r"\bvlan=(\d+)", vlan, line)
     line = re.sub(r"(ingress|egress)=(\d+)", binding, line)
     return re.sub(r"switch=(\d+)", lambda found: f"switch={names.get(int(found[1]), found[1])}", line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections import defaultdict
@@ -128,6 +129,8 @@ class Reconciler:
                 hub.sleep(interval)
                 counted = count(self.switch.counters(p.CLASSIFY), self.switch.counters(p.EGRESS))
                 self.vtep.undelivered.read(self.switch.counters(p.UNDELIVERED))
+                if self.vtep.storms.rate:
+                    self.vtep.storms.read(self.switch.meters.dropped(), time.monotonic())
                 if self.served:  # Else the flows of a binding may be still to come.
                     report(of_bindings(counted, self.vtep.bindings, self.vtep.ports))
         except SwitchLost as error:
@@ -158,7 +161,7 @@ class Reconciler:
         if unit in self._installed:
             there = self._installed[unit]
             left = tuple(flow for flow in there.flows if flow.table is not p.LEARN)
-            self._installed[unit] = Rendering(left, there.groups)
+            self._installed[unit] = dataclasses.replace(there, flows=left)
         self.wake()
 
     def _take_over(self) -> None:
@@ -167,6 +170,7 @@ class Reconciler:
         early, self._early_ports = self._early_ports or [], None
         for port, gone in early:
             self.set_port(port, gone)
+        vtep.storms.begin(switch.meters.read(), switch.meters.dropped())
         learned = switch.learned()
         vtep.restore(learned.entries, bool(learned.epochs), switch.forwarding())
         if vtep.tunnels.is_contested():  # Else it does not matter, and there can be many.
@@ -183,6 +187,7 @@ class Reconciler:
         switch.forget_other_epochs(self._epoch)
         there = {group.id for rendering in self._installed.values() for group in rendering.groups}
         switch.forget_groups(switch.group_ids() - there)
+        switch.meters.forget_others({each.id for rendering in self._installed.values() for each in rendering.meters})
         LOG.info("%s: switch %016x is served", vtep.name, switch.datapath_id)
 
     def _set_served(self, served: bool) -> None:

@@ -84,6 +84,9 @@ def _ofctl(name: str, command: str, *argv: str, stdin: str = "") -> Steps[str]:
 def _remove_flows(name: str) -> Steps[None]:
     """As Switch.forget_everything(): flows of ours say that groups with ids like ours are ours, so they go last."""
     ours = f"cookie={p.OWNER:#x}/{p.OWNER_MASK:#x}"
+    for meter in re.findall(r"meter=(\d+)", (yield from _ofctl(name, "dump-meters"))):
+        if p.metered_port(int(meter)) is not None:
+            yield from _ofctl(name, "del-meter", f"meter={meter}")
     if "cookie=" not in (yield from _ofctl(name, "dump-flows", ours)):
         return
     dump = yield from _ofctl(name, "dump-groups")

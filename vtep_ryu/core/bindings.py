@@ -51,6 +51,10 @@ class Bindings:
         """The places of a port that are bound."""
         return self._on_port.get(port, ())
 
+    def ports(self) -> list[str]:
+        """The names of the ports of which any place is bound."""
+        return [port for port, places in self._on_port.items() if places]
+
     def logical_switches(self) -> list[str]:
         """The logical switches that are bound here."""
         return [switch for switch, places in self._places.items() if places]

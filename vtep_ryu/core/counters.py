@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from vtep_ryu.core.learning import Outcome
 
@@ -35,6 +36,12 @@ class Counters:
     They are read with the statistics of bindings, and counted from when the switch had the flows that count them, also
     before a restart of this program.
     """
+
+    frames_storm_dropped: int = 0
+    """Frames that storm_control dropped, read with the statistics too, and counted from when the meters are there."""
+
+    frames_storm_dropped_by_port: Mapping[str, int] = field(default_factory=dict)
+    """The same by the name of the port that they came in by, for ports of which any were."""
 
     def sighted(self, outcome: Outcome) -> None:
         """Take in what became of a sighting."""

@@ -1,4 +1,4 @@
-"""OpenFlow entries as values: flows, groups, their matches and actions, and the text one reads them by.
+"""OpenFlow entries as values: flows, groups, meters, their matches and actions, and the text one reads them by.
 
 The vocabulary (which tables and fields there are) is pipeline.py's; the OpenFlow messages are drivers/switch.py's.
 """
@@ -134,7 +134,7 @@ class Flow:
     """One flow entry. Its identity is (table, priority, match); see key().
 
     idle_timeout is in seconds, 0 for none; a flow with one reports its own expiry (OFPFF_SEND_FLOW_REM). note is a
-    number of 32 bits that the switch keeps with the flow.
+    number of 32 bits that the switch keeps with the flow. meter is the id of the meter that a packet has to pass first.
 
     Raises ValueError where it breaks its table's declaration.
     """
@@ -146,6 +146,7 @@ class Flow:
     goto: Table | None = None
     idle_timeout: int = 0
     note: int = 0
+    meter: int | None = None
 
     def __post_init__(self) -> None:
         for match in self.match:
@@ -167,7 +168,8 @@ class Flow:
         return (self.table.id, self.priority, self.match)
 
     def __str__(self) -> str:
-        steps = [str(action) for action in self.actions]
+        steps = [] if self.meter is None else [f"meter 0x{self.meter:x}"]
+        steps += [str(action) for action in self.actions]
         if self.goto is not None:
             steps.append(f"goto {self.goto.name}")
         match = " ".join(str(match) for match in self.match) or "any"
@@ -209,25 +211,39 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Meter:
+    """One meter entry: it drops what exceeds a rate (packets a second), but for a burst of so many packets."""
+
+    id: int
+    rate: int
+    burst: int
+
+    def __str__(self) -> str:
+        return f"meter 0x{self.id:x}: {self.rate} packets/s, burst {self.burst}"
+
+
+@dataclass(frozen=True, slots=True)
 class Rendering:
     """What one unit (a row, a binding, a learned address) contributes to the switch."""
 
     flows: tuple[Flow, ...] = ()
     groups: tuple[Group, ...] = ()
+    meters: tuple[Meter, ...] = ()
 
     def __str__(self) -> str:
-        return "\n".join(str(entry) for entry in (*self.groups, *self.flows))
+        return "\n".join(str(entry) for entry in (*self.meters, *self.groups, *self.flows))
 
     def __bool__(self) -> bool:
-        return bool(self.flows or self.groups)
+        return bool(self.flows or self.groups or self.meters)
 
     @staticmethod
     def joined(renderings: Iterable[Rendering]) -> Rendering:
-        """All their flows and groups in one."""
+        """All their flows, groups and meters in one."""
         parts = tuple(renderings)
         return Rendering(
             tuple(flow for part in parts for flow in part.flows),
             tuple(group for part in parts for group in part.groups),
+            tuple(meter for part in parts for meter in part.meters),
         )
 
 

@@ -18,6 +18,7 @@ from vtep_ryu.core.units import (
     RemoteUnit,
     SourceUnit,
     StationUnit,
+    StormUnit,
     Unit,
 )
 
@@ -33,8 +34,9 @@ class Inventory:
 
     def every(self) -> set[Unit]:
         """All of them."""
-        switches = self._bindings.logical_switches()
-        return {AlwaysUnit(), *(unit for switch in switches for unit in self.all_of(switch))}
+        switches, ports = self._bindings.logical_switches(), self._bindings.ports()
+        of_switches = (unit for switch in switches for unit in self.all_of(switch))
+        return {AlwaysUnit(), *map(StormUnit, ports), *of_switches}
 
     def all_of(self, switch: str) -> Iterator[Unit]:
         """All of a logical switch."""

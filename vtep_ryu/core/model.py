@@ -205,7 +205,8 @@ class Settings:
     mac_ageing_time is in seconds (0: never), the limits are learned addresses, accept_any_source takes tunnelled frames
     of a logical switch's VNI from addresses that the database does not name, honour_vni_0 takes a tunnel_key of 0 for a
     VNI as any other, pin_remote learns no address that the NVC's rows have behind another VTEP. An address that moves
-    more than mac_move_limit times (0: any) within mac_move_window seconds is frozen for as long.
+    more than mac_move_limit times (0: any) within mac_move_window seconds is frozen for as long. storm_control is how
+    many frames a second a port may have replicated (0: any).
     """
 
     mac_ageing_time: int = 300
@@ -216,3 +217,4 @@ class Settings:
     pin_remote: bool = False
     mac_move_limit: int = 5
     mac_move_window: int = 180
+    storm_control: int = 0

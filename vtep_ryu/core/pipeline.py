@@ -73,11 +73,12 @@ SUPPRESS = _table(3, "suppress", set(), {"unicast"}, "unicast", "Reserved for AR
 UNICAST = _table(
     4,
     "unicast",
-    {SWITCH, FROM_TUNNEL, ETH_DST},
+    {SWITCH, FROM_TUNNEL, ETH_DST, IN_PORT},
     {"multicast", "flood", "egress_policy"},
     "flood",
     "A known destination: a local one gets its egress binding; a remote one is sent to its VTEP with the VNI there, "
-    "unless the frame came from a tunnel. Multicast and broadcast go to the next table, unknown addresses to flood.",
+    "unless the frame came from a tunnel. Multicast and broadcast go to the next table, unknown addresses to flood; "
+    "with storm control by the meter of the port that they came in by.",
 )
 MULTICAST = _table(
     5,
@@ -137,6 +138,7 @@ class Priority(IntEnum):
     REMOTE = 200
     LOCAL = 300
     SPECIAL = 400
+    METERED = 500
 
 
 def misses() -> tuple[Flow, ...]:
@@ -204,6 +206,21 @@ def group_id(kind: GroupKind, id: int) -> int:
 def is_ours(group: int) -> bool:
     """Whether a group id found on the switch is one of this program's."""
     return group >> ID_BITS in GroupKind.__members__.values()
+
+
+# A port's meter has the port's number below sixteen bits that say whose it is: meters have no cookie either.
+_METER_OWNER = 0x7674
+_METER_BITS = 16
+
+
+def meter_id(port: int) -> int:
+    """The id of the meter of the port with this OpenFlow number."""
+    return _METER_OWNER << _METER_BITS | port
+
+
+def metered_port(meter: int) -> int | None:
+    """The OpenFlow number of the port whose meter has this id, or None where the meter is not this program's."""
+    return meter & (1 << _METER_BITS) - 1 if meter >> _METER_BITS == _METER_OWNER else None
 
 
 # A cookie says whose a flow is, in which connection's epoch it was last affirmed, and what is noted on it.

@@ -6,8 +6,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from vtep_ryu.core.flow import NOTHING, Flow, Group, Rendering
+from vtep_ryu.core.flow import NOTHING, Flow, Group, Meter, Rendering
 from vtep_ryu.core.units import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class PutMeter:
+    """Have the meter, whatever it was."""
+
+    meter: Meter
+
+    def __str__(self) -> str:
+        return f"+ {self.meter}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,17 @@ class RemoveGroup:
         return f"- group 0x{self.group_id:x}"
 
 
-Change: TypeAlias = PutGroup | PutFlow | RemoveFlow | RemoveGroup
+@dataclass(frozen=True, slots=True)
+class RemoveMeter:
+    """Remove the meter."""
+
+    meter_id: int
+
+    def __str__(self) -> str:
+        return f"- meter 0x{self.meter_id:x}"
+
+
+Change: TypeAlias = PutMeter | PutGroup | PutFlow | RemoveFlow | RemoveGroup | RemoveMeter
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +84,12 @@ class Step:
 def plan(wanted: Mapping[Unit, Rendering], installed: Mapping[Unit, Rendering]) -> list[Step]:
     """The steps for the wanted units, of whatever else is installed.
 
-    A packet never meets a flow whose group or next entry is still to come: groups are put first, flows from the last
-    table to the first, and removals follow in the opposite order. An entry that passes from one unit to another is put,
-    not removed.
+    A packet never meets a flow whose meter, group or next entry is still to come: meters are put first, then groups,
+    flows from the last table to the first, and removals follow in the opposite order. An entry that passes from one
+    unit to another is put, not removed.
     """
     before = {unit: installed.get(unit, NOTHING) for unit in wanted}
+    meters = [Step(PutMeter(meter), unit) for unit, meter in _new_meters(wanted, before)]
     groups = [Step(PutGroup(group), unit) for unit, group in _new_groups(wanted, before)]
     flows = [Step(PutFlow(flow), unit) for unit, flow in _new_flows(wanted, before)]
     flows.sort(key=_later_table_first)
@@ -77,8 +98,16 @@ def plan(wanted: Mapping[Unit, Rendering], installed: Mapping[Unit, Rendering]) 
     gone.sort(key=lambda flow: flow.table.id)
     kept_groups = {group.id for rendering in wanted.values() for group in rendering.groups}
     gone_groups = {group.id for rendering in before.values() for group in rendering.groups} - kept_groups
+    kept_meters = {meter.id for rendering in wanted.values() for meter in rendering.meters}
+    gone_meters = {meter.id for rendering in before.values() for meter in rendering.meters} - kept_meters
     removals: list[Change] = [*map(RemoveFlow, gone), *map(RemoveGroup, sorted(gone_groups))]
-    return [*groups, *flows, *(Step(change, None) for change in removals)]
+    removals += map(RemoveMeter, sorted(gone_meters))
+    return [*meters, *groups, *flows, *(Step(change, None) for change in removals)]
+
+
+def _new_meters(wanted: Mapping[Unit, Rendering], before: Mapping[Unit, Rendering]) -> Iterable[tuple[Unit, Meter]]:
+    for unit, rendering in wanted.items():
+        yield from ((unit, meter) for meter in rendering.meters if meter not in before[unit].meters)
 
 
 def _new_groups(wanted: Mapping[Unit, Rendering], before: Mapping[Unit, Rendering]) -> Iterable[tuple[Unit, Group]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
-from vtep_ryu.core import classify, egress, flood, forward, learn
+from vtep_ryu.core import classify, egress, flood, forward, learn, storm_control
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import NOTHING, Action, Group, Rendering
 from vtep_ryu.core.model import UNKNOWN_DST, Locator, Place
@@ -17,6 +17,7 @@ from vtep_ryu.core.units import (
     RemoteUnit,
     SourceUnit,
     StationUnit,
+    StormUnit,
     Unit,
 )
 from vtep_ryu.core.vtep import Vtep
@@ -29,6 +30,8 @@ def render(vtep: Vtep, unit: Unit) -> Rendering:
             return Rendering((*p.misses(), *learn.always(), *forward.always()))
         case BindingUnit(place):
             return _binding(vtep, place)
+        case StormUnit(port):
+            return _storm(vtep, port)
         case StationUnit(logical_switch, mac):
             return _station(vtep, logical_switch, mac)
         case FrozenUnit(logical_switch, mac):
@@ -54,6 +57,13 @@ def _binding(vtep: Vtep, place: Place) -> Rendering:
             *egress.binding(port.number, place.vlan),
         )
     )
+
+
+def _storm(vtep: Vtep, name: str) -> Rendering:
+    port, rate = vtep.ports.get(name), vtep.storms.rate
+    if port is None or not rate or not vtep.bindings.on_port(name):
+        return NOTHING
+    return Rendering(tuple(storm_control.metered(port.number)), meters=(storm_control.meter(port.number, rate),))
 
 
 def _station(vtep: Vtep, switch: str, mac: str) -> Rendering:

@@ -21,6 +21,13 @@ class BindingUnit:
 
 
 @dataclass(frozen=True, slots=True)
+class StormUnit:
+    """A port's storm control."""
+
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
 class FloodUnit:
     """A logical switch's replication of broadcast, unknown unicast and multicast frames."""
 
@@ -68,7 +75,15 @@ class FrozenUnit:
 
 
 Unit: TypeAlias = (
-    AlwaysUnit | BindingUnit | FloodUnit | SourceUnit | RemoteUnit | MulticastUnit | StationUnit | FrozenUnit
+    AlwaysUnit
+    | BindingUnit
+    | StormUnit
+    | FloodUnit
+    | SourceUnit
+    | RemoteUnit
+    | MulticastUnit
+    | StationUnit
+    | FrozenUnit
 )
 
 

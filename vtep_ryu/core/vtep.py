@@ -21,6 +21,7 @@ from vtep_ryu.core.mobility import Moves
 from vtep_ryu.core.model import UNKNOWN_DST, Bridge, PhysicalSwitch, Place, Port, Settings
 from vtep_ryu.core.sessions import Sessions
 from vtep_ryu.core.statistics import Undelivered
+from vtep_ryu.core.storms import Storms
 from vtep_ryu.core.titles import Titles
 from vtep_ryu.core.tunnels import Tunnels
 from vtep_ryu.core.units import (
@@ -36,6 +37,7 @@ from vtep_ryu.core.units import (
     RemoteUnit,
     SourceUnit,
     StationUnit,
+    StormUnit,
     Touch,
     TunnelTouched,
     Unit,
@@ -60,6 +62,7 @@ class Vtep:
         self.stations = Stations(settings.binding_mac_limit, settings.switch_mac_limit)
         self.counters = Counters()
         self.undelivered = Undelivered(self.counters)
+        self.storms = Storms(name, settings.storm_control, self.counters, lambda: self._names)
         self.moves = Moves(name, settings, self._title, lambda unit: self.dirty.add(unit), self.counters)
         self.inventory = Inventory(database, self.bindings, self.stations, self.moves)
         self.sessions = Sessions(name, database, self._title, self._touch_member)
@@ -356,6 +359,8 @@ class Vtep:
 
     def _touch_place(self, place: Place) -> None:
         self.dirty.add(BindingUnit(place))
+        if self.storms.rate:
+            self.dirty.add(StormUnit(place.port))
         logical_switch = self.bindings.logical_switch(place)
         if logical_switch is not None:
             self.dirty.add(FloodUnit(logical_switch))

@@ -15,6 +15,7 @@ from vtep_ryu.core.units import (
     RemoteUnit,
     SourceUnit,
     StationUnit,
+    StormUnit,
     Unit,
 )
 
@@ -26,6 +27,8 @@ def unit_in_words(unit: Unit, switch: str) -> str:
             return "what every VTEP has"
         case BindingUnit(place):
             return f"the binding {place}"
+        case StormUnit(port):
+            return f"the storm control of {port}"
         case StationUnit(_, mac):
             return f"the learned address {mac} in {switch}"
         case FrozenUnit(_, mac):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Container
 from typing import Any
 
 from ryu.ofproto import nicira_ext
@@ -16,6 +17,7 @@ from vtep_ryu.core.flow import (
     Flow,
     GroupType,
     Match,
+    Meter,
     Output,
     PopVlan,
     PushVlan,
@@ -24,7 +26,7 @@ from vtep_ryu.core.flow import (
     ToController,
     ToGroup,
 )
-from vtep_ryu.core.plan import Change, PutFlow, PutGroup, RemoveFlow, RemoveGroup
+from vtep_ryu.core.plan import Change, PutFlow, PutGroup, PutMeter, RemoveFlow, RemoveGroup, RemoveMeter
 
 ETH_TYPE_VLAN = 0x8100
 GROUP_ADD_OR_MODIFY = 0x8000
@@ -32,11 +34,21 @@ GROUP_ADD_OR_MODIFY = 0x8000
 
 GROUP_TYPES = {GroupType.ALL: ofp.OFPGT_ALL, GroupType.SELECT: ofp.OFPGT_SELECT, GroupType.FAST_FAILOVER: ofp.OFPGT_FF}
 OXM_METADATA = "metadata"
+METER_FLAGS = ofp.OFPMF_PKTPS | ofp.OFPMF_BURST | ofp.OFPMF_STATS
 
 
-def message(datapath: Any, change: Change, cookie: int) -> Any:
-    """The message that makes the change; flows get the cookie, with their note in it."""
+def message(datapath: Any, change: Change, cookie: int, there: Container[int] = ()) -> Any:
+    """The message that makes the change; flows get the cookie, with their note in it.
+
+    there are the ids of the meters that the switch has: there is no command that takes a meter either way.
+    """
     match change:
+        case PutMeter(meter):
+            command = ofp.OFPMC_MODIFY if meter.id in there else ofp.OFPMC_ADD
+            bands = [parser.OFPMeterBandDrop(meter.rate, meter.burst)]
+            return parser.OFPMeterMod(datapath, command, METER_FLAGS, meter.id, bands)
+        case RemoveMeter(meter_id):
+            return parser.OFPMeterMod(datapath, ofp.OFPMC_DELETE, METER_FLAGS, meter_id, [])
         case PutFlow(flow):
             return _put_flow(datapath, flow, cookie)
         case RemoveFlow(flow):
@@ -46,6 +58,14 @@ def message(datapath: Any, change: Change, cookie: int) -> Any:
             return parser.OFPGroupMod(datapath, GROUP_ADD_OR_MODIFY, GROUP_TYPES[group.type], group.id, buckets)
         case RemoveGroup(group_id):
             return parser.OFPGroupMod(datapath, ofp.OFPGC_DELETE, ofp.OFPGT_ALL, group_id)
+
+
+def meter_of(raw: Any) -> Meter | None:
+    """A meter as the switch describes it, or None for one that is not like those made here."""
+    match raw.bands:
+        case [parser.OFPMeterBandDrop(rate=rate, burst_size=burst)] if raw.flags == METER_FLAGS:
+            return Meter(raw.meter_id, rate, burst)
+    return None
 
 
 def remove_flows(datapath: Any, cookie: int, mask: int) -> Any:
@@ -64,7 +84,9 @@ def remove_flows(datapath: Any, cookie: int, mask: int) -> Any:
 def _put_flow(datapath: Any, flow: Flow, cookie: int) -> Any:
     metadata = [action for action in flow.actions if isinstance(action, Set) and action.field.oxm == OXM_METADATA]
     actions = [_action(action) for action in flow.actions if action not in metadata]
-    instructions = [parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, actions)] if actions else []
+    instructions = [] if flow.meter is None else [parser.OFPInstructionMeter(flow.meter)]
+    if actions:
+        instructions.append(parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, actions))
     if metadata:
         value, mask = _bits([(action.field, action.value) for action in metadata])
         instructions.append(parser.OFPInstructionWriteMetadata(value, mask))

@@ -6,7 +6,7 @@ Bundles are those of the ONF extension for OpenFlow 1.3 (EXT-230). Everything he
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,11 @@ from ryu.ofproto import ofproto_v1_3_parser as parser
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import Table
 from vtep_ryu.core.model import Port
-from vtep_ryu.core.plan import RemoveGroup, Step
+from vtep_ryu.core.plan import Change, PutMeter, RemoveGroup, RemoveMeter, Step
 from vtep_ryu.core.statistics import Counted
 from vtep_ryu.core.units import Unit
 from vtep_ryu.drivers import messages
+from vtep_ryu.drivers.meters import Meters
 
 LOG = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Switch:
         self._why = ""
         self._waiting: dict[int, Any] = {}
         self._next_bundle = 0
+        self.meters = Meters(datapath, self._request, self._send_apart)
 
     def is_of(self, datapath: Any) -> bool:
         """Whether this is the switch at the other end of that connection."""
@@ -137,14 +139,16 @@ class Switch:
         return {group.group_id for reply in replies for group in reply.body if p.is_ours(group.group_id)}
 
     def apply(self, steps: Sequence[Step], epoch: int) -> dict[Unit, str]:
-        """Make the changes, in order, in as few atomic bundles as they fit into.
+        """Make the changes, in order, in as few atomic bundles as they fit into; meters before the first, or after it.
 
         Returns the units that the switch refused, with its reason: none of what they wanted in the bundle concerned is
         there. All others are applied. Raises SwitchLost, after which the connection is to be closed.
         """
-        refused: dict[Unit, str] = {}
-        for start in range(0, len(steps), STEPS_PER_BUNDLE):
-            self._apply(steps[start : start + STEPS_PER_BUNDLE], p.cookie(epoch), refused)
+        refused = self.meters.change([step for step in steps if isinstance(step.change, PutMeter)])
+        others = [step for step in steps if not isinstance(step.change, PutMeter | RemoveMeter)]
+        for start in range(0, len(others), STEPS_PER_BUNDLE):
+            self._apply(others[start : start + STEPS_PER_BUNDLE], p.cookie(epoch), refused)
+        self.meters.change([step for step in steps if isinstance(step.change, RemoveMeter)])
         return refused
 
     def forget_other_epochs(self, epoch: int) -> None:
@@ -163,6 +167,8 @@ class Switch:
 
         Our flows say that groups with ids like ours are ours, so they go last.
         """
+        self.meters.read()
+        had_meters = self.meters.forget_others(())
         request = parser.OFPAggregateStatsRequest(
             self._datapath,
             0,
@@ -175,7 +181,7 @@ class Switch:
         )
         (reply,) = self._request(request)
         if not reply.body.flow_count:
-            return False
+            return had_meters
         self.forget_groups(self.group_ids())
         self._request(messages.remove_flows(self._datapath, p.OWNER, p.OWNER_MASK), barrier=True)
         return True
@@ -228,20 +234,39 @@ class Switch:
     def _fill_bundle(
         self, bundle: int, steps: Sequence[Step], cookie: int, sent: dict[int, Unit | None], answers: Any
     ) -> dict[Unit, str]:
-        """Add the steps to the bundle; return the units whose steps were refused.
+        """Add the steps to the bundle; as _send_steps()."""
+
+        def to_be_added(change: Change) -> Any:
+            inner = messages.message(self._datapath, change, cookie)
+            return parser.ONFBundleAddMsg(self._datapath, bundle, _BUNDLE_FLAGS, inner, [])
+
+        return self._send_steps(steps, to_be_added, sent, answers)
+
+    def _send_apart(self, steps: Sequence[Step], message: Callable[[Change], Any]) -> dict[Unit, str]:
+        """Make the changes, outside of any bundle, by these messages; return the units that were refused."""
+        sent: dict[int, Unit | None] = {}
+        try:
+            return self._send_steps(steps, message, sent, hub.Queue())
+        finally:
+            for xid in sent:
+                del self._waiting[xid]
+
+    def _send_steps(
+        self, steps: Sequence[Step], message: Callable[[Change], Any], sent: dict[int, Unit | None], answers: Any
+    ) -> dict[Unit, str]:
+        """Send each step's message, and wait for a barrier; return the units whose messages were refused.
 
         Errors go to answers, by the transaction ids that sent gets.
         """
         refused: dict[Unit, str] = {}
         for start in range(0, len(steps), MESSAGES_PER_WRITE):
             part = steps[start : start + MESSAGES_PER_WRITE]
-            inner = [messages.message(self._datapath, step.change, cookie) for step in part]
-            adds = [parser.ONFBundleAddMsg(self._datapath, bundle, _BUNDLE_FLAGS, each, []) for each in inner]
-            for step, add in zip(part, adds, strict=True):
-                xid = self._datapath.set_xid(add)
+            made = [message(step.change) for step in part]
+            for step, each in zip(part, made, strict=True):
+                xid = self._datapath.set_xid(each)
                 self._waiting[xid] = answers
                 sent[xid] = step.unit
-            self._send(adds)
+            self._send(made)
             hub.sleep(0)
         self._barrier()
         while not answers.empty():
