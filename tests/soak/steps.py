@@ -147,9 +147,9 @@ CHANGES: Mapping[Drawn, int] = {
 """What can be written whoever is away, and how often it is."""
 
 
-def changes(random: Random, most: int) -> tuple[str, Callable[[Site], None]]:
+def changes(random: Random, most: int, least: int = 0) -> tuple[str, Callable[[Site], None]]:
     """Some changes, in words and as an action."""
-    drawn = random.choices(list(CHANGES), list(CHANGES.values()), k=random.randint(0, most))
+    drawn = random.choices(list(CHANGES), list(CHANGES.values()), k=random.randint(least, most))
     steps = [kind(random) for kind in drawn]
 
     def act(site: Site) -> None:
@@ -174,7 +174,7 @@ def change(random: Random) -> Step:
 
 def burst(random: Random) -> Step:
     """The NVC writes one thing after the other."""
-    text, act = changes(random, 12)
+    text, act = changes(random, 12, least=2)
     return Step(f"at once{text}", act)
 
 
@@ -368,7 +368,7 @@ def draw(seed: int, number: int, length: int) -> Step:
     random, stay = Random(f"{seed} {number}"), phase(number, length)
     kinds = {**KINDS, **{kind: RESTART for part, kind in RESTARTS.items() if part not in stay}}
     if not stay:
-        kinds[restart_all] = RESTART // 2
+        kinds[restart_all] = RESTART
     (kind,) = random.choices(list(kinds), list(kinds.values()))
     return replace(kind(random), kind=_name(kind))
 
