@@ -13,7 +13,7 @@ from tests.system.support import counters, new_frame
 from tests.system.traffic import TwoVteps, no_packet_lost
 from vtep_ryu.core.pipeline import meter_id
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 RATE = 50
 INTERVAL = "--vtep-statistics-interval=1"
@@ -44,8 +44,8 @@ def node(site: TwoVteps) -> Node:
 def restart(node: Node, *options: str) -> None:
     """Have the program begin anew with these options, and wait until it serves the switch."""
     node.app.stop()
-    node.start_app(*options)
-    node.app.wait_log(SERVED)
+    node.start_app(*options, timeout=60)
+    node.app.wait_log(SERVED, 60)
 
 
 def rates(node: Node, bridge: str = "br0") -> dict[int, int]:
