@@ -94,6 +94,8 @@ class Bindings:
                 self._claims[place][uuid] = now[place]
             else:
                 del self._claims[place][uuid]
+                if not self._claims[place]:
+                    del self._claims[place]
             was, becomes = self._bound.get(place), self._winner(place)
             if was != becomes:
                 self._rebind(place, was, becomes)
@@ -121,6 +123,8 @@ class Bindings:
         if becomes is None:
             del self._bound[place]
             self._on_port[place.port].discard(place)
+            if not self._on_port[place.port]:
+                del self._on_port[place.port]
         else:
             self._bound[place] = becomes
             self._places[becomes].add(place)

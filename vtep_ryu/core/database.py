@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vtep_ryu.core.model import (
     UNKNOWN_DST,
@@ -88,7 +88,7 @@ class Database:
 
     def remote(self, logical_switch: str, mac: str) -> Locator | None:
         """Where the VTEP is behind which an address is. Of several rows for it, the one with the lowest UUID counts."""
-        rows = self._remotes[logical_switch].get(mac)
+        rows = self._remotes.get(logical_switch, {}).get(mac)
         return rows[0].locator if rows else None
 
     def remote_ip(self, logical_switch: str, mac: str) -> str | None:
@@ -98,27 +98,27 @@ class Database:
 
     def remotes(self, logical_switch: str) -> Iterable[str]:
         """The addresses in Ucast_Macs_Remote."""
-        return self._remotes[logical_switch]
+        return self._remotes.get(logical_switch, ())
 
     def members(self, logical_switch: str, mac: str) -> tuple[Locator, ...]:
         """Where a multicast address or UNKNOWN_DST leads to, in order; of several rows for it, all that they name."""
-        rows = self._multicasts[logical_switch].get(mac, ())
+        rows = self._multicasts.get(logical_switch, {}).get(mac, ())
         if len(rows) == 1:
             return rows[0].locators
         return tuple(sorted({locator for row in rows for locator in row.locators}))
 
     def multicasts(self, logical_switch: str) -> Iterable[str]:
         """The multicast addresses in Mcast_Macs_Remote, UNKNOWN_DST not among them."""
-        return (mac for mac in self._multicasts[logical_switch] if mac != UNKNOWN_DST)
+        return (mac for mac in self._multicasts.get(logical_switch, ()) if mac != UNKNOWN_DST)
 
     def sources(self, logical_switch: str) -> Iterable[str]:
         """The addresses of the VTEPs that any row of the logical switch names."""
-        return {locator.ip for locator in self._locators[logical_switch]}
+        return {locator.ip for locator in self._locators.get(logical_switch, ())}
 
     def locators(self, logical_switch: str, ip: str) -> list[Locator]:
         """The locators with this address that any row of the logical switch names."""
-        keyed = [Locator(ip, key) for key in self._keys[logical_switch].get(ip, ())]
-        return [Locator(ip), *keyed] if Locator(ip) in self._locators[logical_switch] else keyed
+        keyed = [Locator(ip, key) for key in self._keys.get(logical_switch, {}).get(ip, ())]
+        return [Locator(ip), *keyed] if Locator(ip) in self._locators.get(logical_switch, ()) else keyed
 
     def tunnel(self, local: str, remote: str) -> Tunnel | None:
         """The Tunnel row between two addresses; of several, one with bfd_params, then the one with the lowest UUID."""
@@ -180,10 +180,12 @@ class Database:
                 touched.add(LogicalRouterTouched(row.uuid))
             case UcastRemote():
                 _remove(self._remotes[row.logical_switch], row.mac, row)
+                _clean(self._remotes, row.logical_switch)
                 touched.add(RemoteUnit(row.logical_switch, row.mac))
                 self._count(row.logical_switch, (row.locator,), -1, touched)
             case McastRemote():
                 _remove(self._multicasts[row.logical_switch], row.mac, row)
+                _clean(self._multicasts, row.logical_switch)
                 touched.add(_replication(row))
                 self._count(row.logical_switch, row.locators, -1, touched)
             case Tunnel(local=local, remote=remote):
@@ -202,12 +204,14 @@ class Database:
                 del counts[locator]
             if locator.tunnel_key is not None:
                 self._follow_key(logical_switch, locator.ip, locator.tunnel_key, not before)
+        _clean(self._locators, logical_switch)
 
     def _follow_key(self, logical_switch: str, ip: str, key: int, is_there: bool) -> None:
         keys = self._keys[logical_switch]
         others = tuple(other for other in keys.pop(ip, ()) if other != key)
         if now := (*others, key) if is_there else others:
             keys[ip] = tuple(sorted(now))
+        _clean(self._keys, logical_switch)
 
 
 def _by_uuid(row: Row) -> str:
@@ -228,6 +232,12 @@ def _remove(rows: dict[Key, tuple[T, ...]], key: Key, row: T) -> None:
         rows[key] = left
     else:
         del rows[key]
+
+
+def _clean(index: dict[str, Any], logical_switch: str) -> None:
+    """Keep no empty place for what a logical switch had: it may be gone, and its UUID never comes again."""
+    if not index[logical_switch]:
+        del index[logical_switch]
 
 
 def _replication(row: McastRemote) -> FloodUnit | MulticastUnit:

@@ -33,11 +33,11 @@ class Stations:
 
     def place(self, logical_switch: str, mac: str) -> Place | None:
         """Where a station is, if it is known."""
-        return self._places[logical_switch].get(mac)
+        return self._places.get(logical_switch, {}).get(mac)
 
     def of_switch(self, logical_switch: str) -> Iterable[str]:
         """The addresses that were learned in a logical switch."""
-        return self._places[logical_switch]
+        return self._places.get(logical_switch, ())
 
     def on_port(self, port: str) -> tuple[tuple[str, str, Place], ...]:
         """(logical switch, address, place) of the stations behind a port."""
@@ -59,8 +59,7 @@ class Stations:
 
         One that has left its place for a binding that learns no more is at neither.
         """
-        macs = self._places[logical_switch]
-        before = macs.get(mac)
+        before = self.place(logical_switch, mac)
         if before == place:
             return Outcome.KNOWN
         if self.is_full(place):
@@ -69,16 +68,22 @@ class Stations:
         if before is None and self.is_full(logical_switch):
             return Outcome.SWITCH_FULL
         self.forget(logical_switch, mac)
-        macs[mac] = place
+        self._places[logical_switch][mac] = place
         self._on_port[place.port].setdefault(place, set()).add((logical_switch, mac))
         return Outcome.LEARNED if before is None else Outcome.MOVED
 
     def forget(self, logical_switch: str, mac: str) -> Place | None:
         """Take in that a station is gone; return where it was."""
-        place = self._places[logical_switch].pop(mac, None)
+        place = self.place(logical_switch, mac)
         if place is not None:
-            there = self._on_port[place.port][place]
-            there.discard((logical_switch, mac))
-            if not there:
-                del self._on_port[place.port][place]
+            macs, places = self._places[logical_switch], self._on_port[place.port]
+            del macs[mac]
+            places[place].discard((logical_switch, mac))
+            # Nothing is kept for a logical switch or a port that may be gone.
+            if not macs:
+                del self._places[logical_switch]
+            if not places[place]:
+                del places[place]
+            if not places:
+                del self._on_port[place.port]
         return place
