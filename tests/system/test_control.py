@@ -16,6 +16,7 @@ NOTHING_COUNTED = {
     "addresses_learned": 0,
     "addresses_moved": 0,
     "addresses_refused": 0,
+    "packet_ins_ignored": 0,
     "addresses_frozen": 0,
     "frozen_now": 0,
     "frames_undelivered": 0,

@@ -62,7 +62,7 @@ BREAKS = [
     (write, saboteur.RENDERING, "ZeroDivisionError: rendering", "'br0': rendering 'Ucast_Macs_Remote {} of ls0'"),
     (write, saboteur.READING, "OverflowError: reading", "reading Ucast_Macs_Remote '{} of ls0'"),
     (write, saboteur.APPLYING, "KeyError: 'applying'", "taking in 1 rows: UcastRemote '{}'"),
-    (send, saboteur.LEARNING, "AttributeError: learning", r"taking in of switch \w+: .*OFPPacketIn"),
+    (send, saboteur.LEARNING, "AttributeError: learning", r"'br0': learning {} at binding 0x\w+ of 5000"),
     (send, saboteur.WRITING, "TypeError: writing", r"writing the local address .*{}"),
 ]
 

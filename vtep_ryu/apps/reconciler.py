@@ -26,6 +26,9 @@ LOG = logging.getLogger(__name__)
 UNITS_PER_SLICE = 200
 """Units rendered before other green threads get their turn."""
 
+SIGHTINGS_PER_TURN = 100
+"""Packet-ins taken in before what they change is applied: those of other ports do not wait for all of a flood."""
+
 RETRY_SECONDS = 5.0
 """How long what the switch refused waits to be tried again."""
 
@@ -88,10 +91,12 @@ class Reconciler:
         """Take the switch over, then follow the Vtep until the connection is lost."""
         try:
             with self.switch.turn:
+                self.switch.hear(self.wake)
                 self._take_over()
                 self._set_served(True)
                 while True:
                     again = self._await_change()
+                    self._learn()
                     self.vtep.dirty.update(again)
                     self._publish(self.vtep.news(), False)
                     self._reconciling = True
@@ -115,6 +120,21 @@ class Reconciler:
         self._wake.clear()
         due = self._refused and time.monotonic() >= self._retry_at
         return list(self._refused)[: self._retries] if due else []
+
+    def _learn(self) -> None:
+        """Take in packet-ins; if there are more, come back for them."""
+        for sighting in self.switch.sightings(SIGHTINGS_PER_TURN):
+            if sighting is None:
+                self.vtep.counters.packet_ins_ignored += 1
+                continue
+            try:
+                self.vtep.seen(*sighting, time.monotonic())
+            except Exception as error:
+                switch_id, binding, mac = sighting
+                error.add_note(f"{self.vtep.name!r}: learning {mac} at binding {binding:#x} of {switch_id}")
+                raise
+        if self.switch.has_sightings:
+            self.wake()
 
     def _tried_again(self, units: list[Unit]) -> None:
         """Try more at once as long as there is room, else one after a while: every refusal costs bundles."""
@@ -148,12 +168,6 @@ class Reconciler:
             ports[port.name] = port
         self.vtep.set_ports(ports)
         self.wake()
-
-    def seen(self, switch_id: int, binding: int, mac: str) -> None:
-        """Take in a packet-in. Those that come while the switch is being taken over come again."""
-        if self.ready:
-            self.vtep.seen(switch_id, binding, mac, time.monotonic())
-            self.wake()
 
     def aged(self, switch_id: int, binding: int, mac: str) -> None:
         """Take in that the switch has removed the learn entry of a silent station."""

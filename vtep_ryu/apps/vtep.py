@@ -34,7 +34,7 @@ from vtep_ryu.drivers.hwvtep import HardwareVtep
 from vtep_ryu.drivers.listener import Listener
 from vtep_ryu.drivers.openvswitch import Bridges, OpenVSwitch, Serve
 from vtep_ryu.drivers.publish import LocalMac, Post, PublishMacs, PublishStatistics, PublishSwitches, PublishTunnels
-from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost, place_of, port_of, station_of
+from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost, port_of, station_of
 from vtep_ryu.drivers.tls_stream import TlsStream
 from vtep_ryu.drivers.watchdog import Pulse, Watchdog
 
@@ -342,16 +342,6 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         switch = self._switches.get(event.msg.datapath.id)
         if switch is not None and switch.is_of(event.msg.datapath):
             switch.receive(event.msg)
-
-    @set_ev_cls(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    @fatal
-    def _on_packet_in(self, event: Any) -> None:
-        message = event.msg
-        reconciler = self._reconcilers.get(message.datapath.id)
-        if reconciler is None or p.epoch_of(message.cookie) is None or len(message.data) < p.PACKET_IN_BYTES:
-            return
-        switch_id, binding = place_of(message.match)
-        reconciler.seen(switch_id, binding, message.data[6:12].hex(":"))
 
     @set_ev_cls(ofp_event.EventOFPFlowRemoved, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @fatal

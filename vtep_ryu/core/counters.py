@@ -24,6 +24,9 @@ class Counters:
     Whose they were is not remembered, so an address counts with each of its frames that Open vSwitch hands over.
     """
 
+    packet_ins_ignored: int = 0
+    """Packet-ins that teach nothing: cut short, another program's, of a binding that has gone, or from no station."""
+
     addresses_frozen: int = 0
     """How often an address was frozen where it is, since it moved more often than mac_move_limit allows."""
 

@@ -190,7 +190,7 @@ class Vtep:
         """Take in that a frame came from this address at this time, as the switch's packet-in names it."""
         logical_switch, place = self._locate(switch_id, binding)
         if logical_switch is None or place is None or not self.ports[place.port].up:
-            LOG.debug("%s: stale packet-in from %s", self.name, mac)
+            self.counters.packet_ins_ignored += 1
             return
         if self.is_pinned(logical_switch, mac):
             return  # It was under way when the row came.

@@ -14,6 +14,7 @@ from typing import Any
 
 from ryu.lib import hub
 
+from vtep_ryu.drivers.intake import Intake
 from vtep_ryu.tls import HUNG_UP, PIECE, Channel, Files, Refused, Unusable
 
 LOG = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Listener(hub.StreamServer):  # type: ignore[misc]
             self._say(address[0], "is refused: it speaks TLS, which ctl_privkey, ctl_cert and ca_certs are for")
             return
         self._said.pop(address[0], None)
-        self._serve(plain, address)
+        self._serve(Intake(plain), address)
 
     def _take_secure(self, plain: Any, address: Any) -> None:
         host = address[0]
@@ -71,7 +72,7 @@ class Listener(hub.StreamServer):  # type: ignore[misc]
             self._say(host, str(error) if isinstance(error, Refused) else HUNG_UP)
             return
         self._said.pop(host, None)
-        self._serve(connection, address)
+        self._serve(Intake(connection), address)
 
     def _say(self, host: str, problem: str) -> None:
         """Log why a host is not connected, once for as long as it is so."""
@@ -83,7 +84,7 @@ class Listener(hub.StreamServer):  # type: ignore[misc]
 
 
 class _Connection:
-    """What Ryu's Datapath uses of a socket, over TLS. One green thread receives, another sends."""
+    """What an Intake uses of a socket, over TLS. One green thread receives, another sends."""
 
     def __init__(self, plain: Any, files: Files) -> None:
         """Shake hands.

@@ -6,7 +6,7 @@ Bundles are those of the ONF extension for OpenFlow 1.3 (EXT-230). Everything he
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from vtep_ryu.core.model import Port
 from vtep_ryu.core.plan import Change, PutMeter, RemoveGroup, RemoveMeter, Step
 from vtep_ryu.core.statistics import Counted
 from vtep_ryu.core.units import Unit
-from vtep_ryu.drivers import messages
+from vtep_ryu.drivers import messages, packet_in
 from vtep_ryu.drivers.meters import Meters
 
 LOG = logging.getLogger(__name__)
@@ -101,6 +101,21 @@ class Switch:
         if unanswered > self._datapath.max_unreplied_echo_requests > 0:
             return f": no answer for {unanswered * self._datapath.echo_request_interval:.0f} s"
         return f": {self._why}" if self._why else ""
+
+    def hear(self, on_packet_in: Callable[[], None]) -> None:
+        """From here on, call this when there are packet-ins: see sightings()."""
+        self._datapath.socket.on_packet_in = on_packet_in
+
+    @property
+    def has_sightings(self) -> bool:
+        """Whether there are packet-ins."""
+        return bool(self._datapath.socket.packet_ins)
+
+    def sightings(self, most: int) -> Iterator[tuple[int, int, str] | None]:
+        """What packet-ins tell, of each port in turn, and not of more than so many: see packet_in.sighting()."""
+        packet_ins = self._datapath.socket.packet_ins
+        for _ in range(min(most, len(packet_ins))):
+            yield packet_in.sighting(packet_ins.take())
 
     def ports(self) -> dict[str, Port]:
         """The switch's ports by name, the local port excepted."""
@@ -339,7 +354,7 @@ def port_of(raw: Any) -> Port | None:
 
 
 def place_of(match: Any) -> tuple[int, int]:
-    """The switch id and the binding id in a learn table's match, or in what a packet-in says of its packet."""
+    """The switch id and the binding id in a learn table's match."""
     metadata = match.get(p.SWITCH.oxm, 0)
     value = metadata[0] if isinstance(metadata, tuple) else metadata
     return value & (1 << p.SWITCH.width) - 1, match.get(p.INGRESS_BINDING.oxm, 0)
