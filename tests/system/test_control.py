@@ -19,6 +19,8 @@ NOTHING_COUNTED = {
     "packet_ins_ignored": 0,
     "addresses_frozen": 0,
     "frozen_now": 0,
+    "frames_unclassified": 0,
+    "frames_impossible": 0,
     "frames_undelivered": 0,
     "frames_storm_dropped": 0,
     "frames_storm_dropped_by_port": {},

@@ -4,7 +4,7 @@ from tests.unit.example import BASE, LS0, P0, P1, A, B, C
 from tests.unit.world import World
 from vtep_ryu.core.counters import Counters
 from vtep_ryu.core.model import Settings
-from vtep_ryu.core.statistics import Undelivered
+from vtep_ryu.core.statistics import Drops
 
 
 def counted(*sightings, settings=None):
@@ -47,7 +47,7 @@ def test_a_copy_is_what_was_counted_then():
 
 def test_frames_undelivered_are_those_of_all_flows_that_ever_counted_any():
     counters = Counters()
-    undelivered, one, other = Undelivered(counters), {"metadata": 5000}, {"metadata": (5001, 0xFFFFFFFF)}
+    drops, one, other = Drops(counters), {"metadata": 5000}, {"metadata": (5001, 0xFFFFFFFF)}
     for flows, total in (
         ([(one, 3, 180)], 3),
         ([(one, 5, 300), (other, 1, 60)], 6),
@@ -55,5 +55,14 @@ def test_frames_undelivered_are_those_of_all_flows_that_ever_counted_any():
         ([(one, 2, 120), (other, 1, 60)], 8),
         ([(one, 1, 60), (other, 4, 240)], 12),
     ):
-        undelivered.read(flows)
+        drops.read((), (), flows)
         assert counters == Counters(frames_undelivered=total)
+
+
+def test_frames_that_are_dropped_on_their_way_in_are_counted_by_why():
+    counters = Counters()
+    drops, bound, missed = Drops(counters), ({"in_port": 1, "vlan_vid": 0}, 7, 420), ({}, 2, 120)
+    zeros, group = ({"eth_src": "00:00:00:00:00:00"}, 3, 180), ({"eth_src": ("01:00:00:00:00:00",) * 2}, 4, 240)
+    for _ in range(2):
+        drops.read([bound, missed], [zeros, group], [])
+        assert counters == Counters(frames_unclassified=2, frames_impossible=7)

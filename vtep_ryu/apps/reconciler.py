@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ryu.lib import hub
 
-from vtep_ryu.core import faults
+from vtep_ryu.core import faults, learn
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import NOTHING, Rendering
 from vtep_ryu.core.model import Port
@@ -147,10 +147,12 @@ class Reconciler:
         try:
             while True:
                 hub.sleep(interval)
-                counted = count(self.switch.counters(p.CLASSIFY), self.switch.counters(p.EGRESS))
-                self.vtep.undelivered.read(self.switch.counters(p.UNDELIVERED))
                 if self.vtep.storms.rate:
                     self.vtep.storms.read(self.switch.meters.dropped(), time.monotonic())
+                classify, counters = self.switch.counters(p.CLASSIFY), self.switch.counters
+                counted = count(classify, counters(p.EGRESS))
+                impossible = [flow for source in learn.IMPOSSIBLE for flow in counters(p.LEARN, source)]
+                self.vtep.drops.read(classify, impossible, counters(p.UNDELIVERED))
                 if self.served:  # Else the flows of a binding may be still to come.
                     report(of_bindings(counted, self.vtep.bindings, self.vtep.ports))
         except SwitchLost as error:

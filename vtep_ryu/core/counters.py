@@ -33,12 +33,17 @@ class Counters:
     frozen_now: int = 0
     """Addresses that are frozen at present."""
 
-    frames_undelivered: int = 0
-    """Frames that the switch dropped since all members that could get them were down.
+    # Frames that the switch dropped. They are read with the statistics of bindings, and counted from when the switch
+    # has had the flows that count them, also before a restart of this program.
 
-    They are read with the statistics of bindings, and counted from when the switch had the flows that count them, also
-    before a restart of this program.
-    """
+    frames_unclassified: int = 0
+    """Of no logical switch: from a VLAN of a port that is not bound, or a VNI or an address that no row names."""
+
+    frames_impossible: int = 0
+    """From a source that no station has: a multicast address, broadcast or all zeros."""
+
+    frames_undelivered: int = 0
+    """For members that were all down."""
 
     frames_storm_dropped: int = 0
     """Frames that storm_control dropped, read with the statistics too, and counted from when the meters are there."""

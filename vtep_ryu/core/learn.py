@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import Flow, Match
 
+IMPOSSIBLE = ((Match(p.ETH_SRC, p.MULTICAST_BIT, p.MULTICAST_BIT),), (Match(p.ETH_SRC, p.NO_ADDRESS),))
+"""Sources that no station can have."""
+
 
 def always() -> Iterator[Flow]:
     """What holds for every logical switch."""
     from_tunnel = (Match(p.FROM_TUNNEL, 1),)
     yield Flow(p.LEARN, p.Priority.LOCAL, from_tunnel, goto=p.SUPPRESS)
-    group_source = (Match(p.ETH_SRC, p.MULTICAST_BIT, p.MULTICAST_BIT),)
-    yield Flow(p.LEARN, p.Priority.SPECIAL, group_source)
-    zero_source = (Match(p.ETH_SRC, p.NO_ADDRESS),)
-    yield Flow(p.LEARN, p.Priority.SPECIAL, zero_source)
+    for source in IMPOSSIBLE:
+        yield Flow(p.LEARN, p.Priority.SPECIAL, source)
     from_port = (Match(p.FROM_TUNNEL, 0),)
     yield Flow(p.LEARN, p.Priority.GENERAL, from_port, (p.TO_CONTROLLER,), goto=p.SUPPRESS)
 

@@ -36,20 +36,26 @@ class BindingStats:
     bytes_to_local: int = 0
 
 
-class Undelivered:
-    """Adds up what the flows of the table undelivered have counted, also those that have gone since."""
+class Drops:
+    """Adds up what the flows that drop frames have counted, also those that have gone since."""
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
-        self._before: dict[Hashable, int] = {}
+        self._before: dict[str, dict[Hashable, int]] = defaultdict(dict)
 
-    def read(self, flows: Iterable[Counted]) -> None:
-        """Take in what its flows say now. One that says less than before is another."""
+    def read(self, classify: Iterable[Counted], learn: Iterable[Counted], undelivered: Iterable[Counted]) -> None:
+        """Take in what flows say now: of classify, of learn for impossible sources, of undelivered."""
+        misses = (flow for flow in classify if not flow[0])
+        self._counters.frames_unclassified += self._growth("classify", misses)
+        self._counters.frames_impossible += self._growth("learn", learn)
+        self._counters.frames_undelivered += self._growth("undelivered", undelivered)
+
+    def _growth(self, table: str, flows: Iterable[Counted]) -> int:
+        """How much more they are than before. One that says less than before is another."""
+        before = self._before[table]
         now: dict[Hashable, int] = {frozenset(match.items()): packets for match, packets, _ in flows}
-        for flow, packets in now.items():
-            before = self._before.get(flow, 0)
-            self._counters.frames_undelivered += packets - before if packets >= before else packets
-        self._before = now
+        self._before[table] = now
+        return sum(n - before.get(flow, 0) if n >= before.get(flow, 0) else n for flow, n in now.items())
 
 
 def count(classify: Iterable[Counted], egress: Iterable[Counted]) -> dict[int, BindingStats]:

@@ -20,7 +20,7 @@ from vtep_ryu.core.learning import Outcome, Stations
 from vtep_ryu.core.mobility import Moves
 from vtep_ryu.core.model import UNKNOWN_DST, Bridge, PhysicalSwitch, Place, Port, Settings
 from vtep_ryu.core.sessions import Sessions
-from vtep_ryu.core.statistics import Undelivered
+from vtep_ryu.core.statistics import Drops
 from vtep_ryu.core.storms import Storms
 from vtep_ryu.core.titles import Titles
 from vtep_ryu.core.tunnels import Tunnels
@@ -61,8 +61,8 @@ class Vtep:
         self.group_numbers = Numbers(p.UNKEYED)
         self.stations = Stations(settings.binding_mac_limit, settings.switch_mac_limit)
         self.counters = Counters()
-        self.undelivered = Undelivered(self.counters)
         self.storms = Storms(name, settings.storm_control, self.counters, lambda: self._names)
+        self.drops = Drops(self.counters)
         self.moves = Moves(name, settings, self._title, lambda unit: self.dirty.add(unit), self.counters)
         self.inventory = Inventory(database, self.bindings, self.stations, self.moves)
         self.sessions = Sessions(name, database, self._title, self._touch_member)

@@ -100,7 +100,7 @@ def _put_flow(datapath: Any, flow: Flow, cookie: int) -> Any:
         idle_timeout=flow.idle_timeout,
         priority=flow.priority,
         flags=ofp.OFPFF_SEND_FLOW_REM if flow.idle_timeout else 0,
-        match=_match(flow.match),
+        match=of_match(flow.match),
         instructions=instructions,
     )
 
@@ -115,11 +115,12 @@ def _remove_flow(datapath: Any, flow: Flow) -> Any:
         priority=flow.priority,
         out_port=ofp.OFPP_ANY,
         out_group=ofp.OFPG_ANY,
-        match=_match(flow.match),
+        match=of_match(flow.match),
     )
 
 
-def _match(matches: tuple[Match, ...]) -> Any:
+def of_match(matches: tuple[Match, ...]) -> Any:
+    """What a flow matches, as OpenFlow has it."""
     fields: dict[str, Any] = {}
     parts = defaultdict(list)
     for match in matches:

@@ -15,7 +15,7 @@ from ryu.ofproto import ofproto_v1_3 as ofp
 from ryu.ofproto import ofproto_v1_3_parser as parser
 
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.flow import Table
+from vtep_ryu.core.flow import Match, Table
 from vtep_ryu.core.model import Port
 from vtep_ryu.core.plan import Change, PutMeter, RemoveGroup, RemoveMeter, Step
 from vtep_ryu.core.statistics import Counted
@@ -144,9 +144,9 @@ class Switch:
             if p.TUNNEL_KEY.oxm in flow.match
         ]
 
-    def counters(self, table: Table) -> list[Counted]:
-        """What the flows of a table have counted, ours only."""
-        return [(dict(flow.match.items()), flow.packet_count, flow.byte_count) for flow in self._flows(table)]
+    def counters(self, table: Table, match: tuple[Match, ...] = ()) -> list[Counted]:
+        """What the flows of a table have counted, ours only; with a match, those that match this or less of it."""
+        return [(dict(flow.match.items()), flow.packet_count, flow.byte_count) for flow in self._flows(table, match)]
 
     def group_ids(self) -> set[int]:
         """The ids of the groups there that are ours."""
@@ -201,10 +201,14 @@ class Switch:
         self._request(messages.remove_flows(self._datapath, p.OWNER, p.OWNER_MASK), barrier=True)
         return True
 
-    def _flows(self, table: Table) -> list[Any]:
+    def _flows(self, table: Table, match: tuple[Match, ...] = ()) -> list[Any]:
         """The statistics of a table's flows, ours only."""
         request = parser.OFPFlowStatsRequest(
-            self._datapath, table_id=table.id, cookie=p.OWNER, cookie_mask=p.OWNER_MASK
+            self._datapath,
+            table_id=table.id,
+            cookie=p.OWNER,
+            cookie_mask=p.OWNER_MASK,
+            match=messages.of_match(match),
         )
         return [flow for reply in self._request(request) for flow in reply.body]
 
