@@ -158,7 +158,7 @@ OPTIONS = (
         65535,
         "Seconds without a frame after which a learned address is forgotten; 0 is never, 65535 the most.",
     ),
-    _number("binding_mac_limit", 32768, 1, 1_000_000, "Addresses learned on one binding, a VLAN of a port."),
+    _number("binding_mac_limit", 16384, 1, 1_000_000, "Addresses learned on one binding, a VLAN of a port."),
     _number("switch_mac_limit", 131072, 1, 1_000_000, "Addresses learned on one logical switch."),
     _number(
         "packet_in_rate",

@@ -45,7 +45,7 @@ def test_without_a_configuration_every_option_has_its_documented_default():
         hardware_vtep_remotes=("unix:/run/openvswitch/db.sock",),
         open_vswitch_remotes=("unix:/run/openvswitch/db.sock",),
         mac_ageing_time=300,
-        binding_mac_limit=32768,
+        binding_mac_limit=16384,
         switch_mac_limit=131072,
         packet_in_rate=6000,
         packet_in_burst=10000,

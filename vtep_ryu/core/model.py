@@ -210,7 +210,7 @@ class Settings:
     """
 
     mac_ageing_time: int = 300
-    binding_mac_limit: int = 32768
+    binding_mac_limit: int = 16384
     switch_mac_limit: int = 131072
     accept_any_source: bool = False
     honour_vni_0: bool = False
