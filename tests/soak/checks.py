@@ -108,22 +108,18 @@ def _tagged(frame: Frame, place: Place) -> Frame:
 
 
 def unlike(site: Site, vtep: Vtep) -> list[Any]:
-    """Rows of statistics and tunnels, and tunnel ports, that ought not to be there, or are not and ought to."""
+    """Rows of statistics, and tunnel ports, that ought not to be there, or are not and ought to."""
     bound = Counter((row, place.vlan) for place, row in vtep.bindings.all_places())
     for row in vtep.bindings.rows():
         bound.update((row.uuid, vlan) for vlan in vtep.bindings.portless(row))
     counted = Counter(
         (row["_uuid"], int(vlan)) for row in site.node.rows("Physical_Port") for vlan in row["vlan_stats"]
     )
-    tunnels = Counter((vtep.tunnel_ips[0], remote) for remote in vtep.sessions.remotes())
-    locators = {row["_uuid"]: row["dst_ip"] for row in site.node.rows("Physical_Locator")}
-    there = Counter((locators[row["local"]], locators[row["remote"]]) for row in site.node.rows("Tunnel"))
     ports = Counter(list(vtep.sessions.ports()))
     interfaces = site.node.rows("Interface", OPEN_VSWITCH_DATABASE)
     made = Counter(row["name"] for row in interfaces if row["type"] == "vxlan")
     pairs = {
         "vlan_stats": (counted, Counter(dict.fromkeys(bound, 1))),
-        "tunnels": (there, tunnels),
         "tunnel ports": (made, ports),
     }
     return [(name, "too many", is_ - to, "missing", to - is_) for name, (is_, to) in pairs.items() if is_ != to]

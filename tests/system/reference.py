@@ -17,8 +17,9 @@ from ryu.ofproto import ofproto_protocol
 from ryu.ofproto import ofproto_v1_3 as ofp
 from ryu.ofproto import ofproto_v1_3_parser as parser
 
-from apps.lab import Node
+from apps.lab import Node, database
 from apps.lab.database import listed
+from apps.lab.node import HARDWARE_VTEP
 from tests.system.support import flows
 from tests.unit.world import rendering
 from vtep_ryu.core import pipeline as p
@@ -27,7 +28,7 @@ from vtep_ryu.core.model import Change, Port, Settings, Update
 from vtep_ryu.core.plan import plan
 from vtep_ryu.core.units import AlwaysUnit
 from vtep_ryu.core.vtep import Vtep
-from vtep_ryu.drivers import hwvtep, messages, openvswitch
+from vtep_ryu.drivers import bfd, hwvtep, messages, openvswitch
 
 BRIDGE, REFERENCE = "br0", "br-ref"
 DATAPATH = ofproto_protocol.ProtocolDesc(version=ofp.OFP_VERSION)
@@ -92,25 +93,47 @@ class Reference:
         return [*(f"+ {each}" for each in there if each not in wanted), *(f"- {x}" for x in wanted if x not in there)]
 
     def unlike(self, vtep: Vtep) -> list[Any]:
-        """What is published, or said to be a fault, and ought not to be, or ought to and is not."""
-        wanted = sorted((*key, ip) for key, ip in vtep.all_news().items() if ip is not None)
-        there = sorted(self._published())
-        faults = {
+        """What is published, or said to be a fault or a tunnel, and ought not to be, or ought to and is not."""
+        pairs = {
+            "published": (
+                sorted(self._published()),
+                sorted((*key, ip) for key, ip in vtep.all_news().items() if ip is not None),
+            ),
+            "faults": (self._faults(), vtep.faults()),
+            "tunnels": (
+                sorted(self._tunnels(), key=str),
+                sorted(((pair, status) for pair, status in vtep.sessions.news()[0].items()), key=str),
+            ),
+        }
+        return [(name, is_, to) for name, (is_, to) in pairs.items() if is_ != to]
+
+    def _faults(self) -> dict[str, frozenset[str]]:
+        return {
             row["_uuid"]: frozenset(listed(row[column]))
             for table, column in (("Physical_Switch", "switch_fault_status"), ("Physical_Port", "port_fault_status"))
             for row in self.node.rows(table)
             if listed(row[column])
         }
-        unlike = [] if there == wanted else [("published", there, wanted)]
-        return unlike + ([] if faults == vtep.faults() else [("faults", faults, vtep.faults())])
 
     def _published(self) -> Iterator[tuple[str, str, str]]:
-        locators = {row["_uuid"]: row["dst_ip"] for row in self.node.rows("Physical_Locator")}
-        members = {row["_uuid"]: listed(row["locators"]) for row in self.node.rows("Physical_Locator_Set")}
-        for row in self.node.rows("Ucast_Macs_Local"):
+        """Logical switch, address and locators of each row of ours."""
+        tables = ("Physical_Locator", "Physical_Locator_Set", "Ucast_Macs_Local", "Mcast_Macs_Local")
+        places, sets, unicast, multicast = database.select(self.node.vtep_socket, HARDWARE_VTEP, tables)
+        locators = {row["_uuid"]: row["dst_ip"] for row in places}
+        members = {row["_uuid"]: listed(row["locators"]) for row in sets}
+        for row in unicast:
             yield row["logical_switch"], row["MAC"], locators[row["locator"]]
-        for row in self.node.rows("Mcast_Macs_Local"):
+        for row in multicast:
             yield row["logical_switch"], row["MAC"], ",".join(sorted(locators[x] for x in members[row["locator_set"]]))
+
+    def _tunnels(self) -> Iterator[tuple[tuple[str, str], dict[str, str]]]:
+        """The addresses and bfd_status of each Tunnel row, and a note there of what else is ours and missing."""
+        tables = ("Physical_Locator", "Tunnel")
+        places, rows = database.select(self.node.vtep_socket, HARDWARE_VTEP, tables)
+        locators = {row["_uuid"]: row["dst_ip"] for row in places}
+        for row in rows:
+            missing = dict.fromkeys(bfd.LOCAL_DEFAULTS.keys() - row["bfd_config_local"], "missing")
+            yield (locators[row["local"]], locators[row["remote"]]), row["bfd_status"] | missing
 
     def _ports(self) -> dict[str, Port]:
         text = self.node.ofctl("show", BRIDGE)

@@ -53,8 +53,17 @@ class Members:
 
 
 @dataclass(frozen=True)
+class NewTunnel:
+    """A new Tunnel row."""
+
+    local: Locator
+    remote: Locator
+    enable: bool
+
+
+@dataclass(frozen=True)
 class Operation:
-    """An operation of RFC 7047, with Row, Locator and Members for what has a UUID only when it is run."""
+    """An operation of RFC 7047, with Row, Locator, Members and NewTunnel for what has a UUID only when it is run."""
 
     op: str
     table: str
@@ -103,6 +112,10 @@ class Transaction:
             case Members(locators):
                 members = [self._value(each) for each in locators]
                 return self._made("Physical_Locator_Set", value, {"locators": ["set", members]})
+            case NewTunnel(local, remote, enable):
+                params = ["map", [["enable", "true"]] if enable else []]
+                columns = {"local": self._value(local), "remote": self._value(remote), "bfd_params": params}
+                return self._made("Tunnel", value, columns)
             case ["set", elements]:
                 return ["set", [self._value(each) for each in elements]]
             case ["map", pairs]:
@@ -145,6 +158,7 @@ KEYS = st.none() | st.sampled_from([0, 1, 5000, 5001, (1 << 24) - 1, 1 << 24, -1
 LOCATORS = st.builds(Locator, IPS | TEXT, st.none() | KEYS)
 SOME = st.lists(LOCATORS, min_size=1, max_size=4, unique=True).map(tuple)
 MANY = st.integers(2, 900).map(lambda count: tuple(Locator(f"10.3.{n // 250}.{n % 250}", None) for n in range(count)))
+NEW_TUNNELS = st.builds(NewTunnel, LOCATORS, LOCATORS, st.booleans())
 MEMBERS = st.builds(Members, st.one_of(SOME, SOME, SOME, MANY))
 GROUPS = ["01:00:5e:00:00:01", "33:33:00:00:00:01", UNKNOWN_DST, UNKNOWN_DST, "ff:ff:ff:ff:ff:ff"]
 ADDRESSES = st.sampled_from([*MACS, *GROUPS, "02-00-00-00-00-01", "2:0:0:0:0:1", "00:00:00:00:00:00", "0"]) | STRINGS
@@ -180,10 +194,18 @@ CHANGED = WRITTEN | {
         "description": STRINGS,
         "tunnel_ips": sets(st.sampled_from(["10.2.2.1", "10.2.2.1", "10.2.2.9"]) | STRINGS, most=3),
         "ports": sets(rows("Physical_Port"), most=4),
+        "tunnels": sets(rows("Tunnel") | NEW_TUNNELS),
         "switch_fault_status": sets(STRINGS),
     },
     "Physical_Locator": {"tunnel_key": optional(KEYS.filter(lambda key: key is not None))},
-    "Tunnel": {"bfd_params": PARAMS, "bfd_config_remote": CONFIG, "bfd_config_local": CONFIG, "bfd_status": PARAMS},
+    "Tunnel": {
+        "local": LOCATORS,
+        "remote": LOCATORS,
+        "bfd_params": PARAMS,
+        "bfd_config_remote": CONFIG,
+        "bfd_config_local": CONFIG,
+        "bfd_status": PARAMS,
+    },
 }
 
 
