@@ -172,14 +172,15 @@ if LONG:  # For it needs a machine where a second systemd can be started, and ma
         node, log = systemd.node, systemd.root / "run/log"
         _, (create, *_), (settings,) = blocks("Your own bridge")
         (systemd.root / "etc/default/openvswitch-switch").write_text(settings)
-        systemd.shell(f"{create}; systemctl start ovsdb-server")
+        _, commands = blocks("Setting it up", PAGE)
+        (drop_in,) = (command for command in commands if "ovsdb-server.conf" in command)
+        systemd.shell(f"{create}; {drop_in}; systemctl start ovsdb-server")  # There is no such group yet.
         node.socket.symlink_to(systemd.root / "run/openvswitch/db.sock")
         node.start_vswitchd()
         node.add_bridge()
         lab.join(node, "10.2.2.1/24")
         node.vtep_ctl("add-ps", "br0", "--", "set", "Physical_Switch", "br0", "tunnel_ips=10.2.2.1")
 
-        _, commands = blocks("Setting it up", PAGE)
         systemd.shell("; ".join(commands))
         node.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653")
         wait_until(lambda: "is served" in log.read_text(), 30, "br0 to be served", log.read_text)
