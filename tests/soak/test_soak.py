@@ -17,7 +17,7 @@ from tests.soak.steps import Step
 
 pytestmark = pytest.mark.timeout(200)
 
-SEED, STEPS = 9, 6
+SEED, STEPS = 9, 5
 FOREIGN = "table=5,priority=9"
 
 
