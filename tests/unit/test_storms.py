@@ -106,6 +106,14 @@ def test_what_was_dropped_while_the_program_was_away_counts_but_is_no_news(caplo
     assert len(caplog.messages) == 1
 
 
+def test_of_a_port_that_has_gone_its_part_in_what_was_dropped_is_kept_and_not_its_name():
+    world = World(BASE, settings=LIMITED)
+    world.vtep.storms.read({1: 7, 2: 1}, now=0)
+    world.vtep.set_ports({name: port for name, port in world.vtep.ports.items() if name != "p0"})
+    world.vtep.storms.read({2: 2}, now=5)
+    assert world.vtep.counters == Counters(frames_storm_dropped=9, frames_storm_dropped_by_port={"p1": 2})
+
+
 def test_a_storm_ends_with_its_port(caplog: pytest.LogCaptureFixture):
     world = World(BASE, settings=LIMITED)
     world.vtep.storms.read({1: 7}, now=0)

@@ -49,7 +49,7 @@ class Counters:
     """Frames that storm_control dropped, read with the statistics too, and counted from when the meters are there."""
 
     frames_storm_dropped_by_port: Mapping[str, int] = field(default_factory=dict)
-    """The same by the name of the port that they came in by, for ports of which any were."""
+    """The same by the name of the port that they came in by, for ports of which any were, and that are still there."""
 
     def sighted(self, outcome: Outcome) -> None:
         """Take in what became of a sighting."""

@@ -66,7 +66,8 @@ class Storms:
             more[port] = dropped[port] - before if dropped[port] >= before else dropped[port]
         self._before = dict(dropped)
         grown = sorted(port for port, frames in more.items() if frames)
-        by_port = dict(self._counters.frames_storm_dropped_by_port)
+        there = set(names.values())
+        by_port = {name: n for name, n in self._counters.frames_storm_dropped_by_port.items() if name in there}
         for port in grown:
             self._counters.frames_storm_dropped += more[port]
             by_port[names[port]] = by_port.get(names[port], 0) + more[port]
