@@ -20,7 +20,7 @@ from tests.soak.run import Soak, Wrong, keep_logs
 from tests.soak.site import Site
 from tests.soak.steps import PHASES
 
-STEPS_A_MINUTE = 18
+STEPS_A_MINUTE = 12
 """How many there are at least, however slow the machine is: by it the phases have lengths that a seed can repeat."""
 
 
