@@ -12,7 +12,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export VTEP_DATAPATH = $(DATAPATH)
 
 .NOTPARALLEL:
-.PHONY: help deps datapath venv lint unit test test-long demo lab lab-hands-on lab-how-to lab-understanding soak clean
+.PHONY: help deps datapath venv lint unit test test-long bench demo lab lab-hands-on lab-how-to lab-understanding soak clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,12 @@ test: datapath deps venv  ## everything: style, types, unit and system tests, in
 
 test-long: export VTEP_TEST_LONG = 1
 test-long: test  ## the same, with the long runs
+
+# QUICK=1: smaller, in under three minutes. BIG=1: with 1,000,000 addresses. ONLY=load,idle: some figures.
+BENCH = $(if $(QUICK),--scale quick,$(if $(BIG),--scale big)) $(if $(ONLY),--only $(ONLY))
+
+bench: datapath deps venv  ## measure beside ovs-vtep and the C tools; QUICK=1, BIG=1, ONLY=load,idle: docs/performance.rst
+	@apps/isolate $(BIN)/python -m bench $(BENCH)
 
 demo: datapath deps venv  ## two switches and four hosts, set up and explained step by step
 	@apps/isolate $(BIN)/python -m apps.demo

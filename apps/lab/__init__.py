@@ -13,7 +13,7 @@ nothing survives even when the lab itself is killed:
         assert left.ping(right) == 3
 """
 
-from apps.lab.daemons import App, Daemon
+from apps.lab.daemons import App, Daemon, OvsVtep
 from apps.lab.frames import Frame, Tag, Vxlan
 from apps.lab.host import Host
 from apps.lab.namespace import LabError, Namespace, run, wait_until
@@ -33,6 +33,7 @@ __all__ = [
     "LabError",
     "Namespace",
     "Node",
+    "OvsVtep",
     "Peer",
     "Tag",
     "Underlay",

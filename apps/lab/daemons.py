@@ -58,6 +58,26 @@ class Daemon:
             os.kill(pid, which)
 
 
+class OvsVtep(Daemon):
+    """Open vSwitch's own emulator of a VTEP, for a bridge."""
+
+    SCRIPT = "/usr/share/openvswitch/scripts/ovs-vtep"
+
+    def __init__(self, owner: Namespace, directory: Path, bridge: str = "br0") -> None:
+        super().__init__(owner, directory / "ovs-vtep.pid")
+        self.directory = directory
+        self._bridge = bridge
+
+    def start(self, *options: str) -> None:
+        """Start it; it has not looked at the bridge yet. What is left of an earlier run it removes by itself."""
+        common = ("--pidfile", "--detach", "--no-chdir", "--log-file", "-vconsole:off")
+        super().start("/usr/bin/python3", self.SCRIPT, *common, *options, self._bridge)
+
+    def log(self) -> str:
+        """What it has written in all its runs."""
+        return (self.directory / "ovs-vtep.log").read_text()
+
+
 _STAMP = re.compile(r"^[0-9-]+T[0-9:.]+Z [A-Z]+ ", re.MULTILINE)
 
 

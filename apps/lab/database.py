@@ -2,45 +2,71 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from apps.lab.namespace import LabError
 
 
+class Connection:
+    """A connection to ovsdb-server, for one transaction after another; use it in a with statement."""
+
+    def __init__(self, path: Path, timeout: float = 60) -> None:
+        """`timeout` is how long an answer may take, in seconds. Raises LabError when nobody listens there."""
+        self._path = path
+        self.replied = 0.0
+        """When the last answer was there, as time.monotonic() has it."""
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.settimeout(timeout)
+        try:
+            self._server.connect(str(path))
+        except OSError as error:
+            self._server.close()
+            raise LabError(f"{path}: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._server.close()
+
+    def transact(self, database: str, *operations: dict[str, Any]) -> list[Any]:
+        """Run operations in one transaction and return their results.
+
+        Raises LabError with the server's answer when the transaction or one of its operations fails.
+        """
+        request = {"method": "transact", "params": [database, *operations], "id": 0}
+        try:
+            self._server.sendall(json.dumps(request).encode())
+            reply = self._receive()
+        except OSError as error:
+            raise LabError(f"{self._path}: {error}") from error
+        results: list[Any] = reply["result"] or []
+        if reply["error"] or any("error" in (result or {}) for result in results):
+            raise LabError(f"{self._path}: transaction on {database} failed: {reply}")
+        return results
+
+    def _receive(self) -> dict[str, Any]:
+        """One JSON object; the protocol has nothing else that marks the end of it."""
+        received = bytearray()
+        while chunk := self._server.recv(1 << 20):
+            self.replied = time.monotonic()
+            received += chunk
+            if chunk.endswith(b"}"):
+                try:
+                    reply: dict[str, Any] = json.loads(received)
+                except ValueError:
+                    continue
+                return reply
+        raise LabError(f"ovsdb-server hung up after {bytes(received[:200])!r}")
+
+
 def transact(path: Path, database: str, *operations: dict[str, Any], timeout: float = 60) -> list[Any]:
-    """Run operations in one transaction and return their results; `timeout` in seconds.
-
-    Raises LabError with the server's answer when the transaction or one of its operations fails.
-    """
-    request = {"method": "transact", "params": [database, *operations], "id": 0}
-    try:
-        with socket.socket(socket.AF_UNIX) as server:
-            server.settimeout(timeout)
-            server.connect(str(path))
-            server.sendall(json.dumps(request).encode())
-            reply = _receive(server)
-    except OSError as error:
-        raise LabError(f"{path}: {error}") from error
-    results: list[Any] = reply["result"] or []
-    if reply["error"] or any("error" in (result or {}) for result in results):
-        raise LabError(f"{path}: transaction on {database} failed: {reply}")
-    return results
-
-
-def _receive(server: socket.socket) -> dict[str, Any]:
-    """One JSON object; the protocol has nothing else that marks the end of it."""
-    received = bytearray()
-    while chunk := server.recv(1 << 20):
-        received += chunk
-        if chunk.endswith(b"}"):
-            try:
-                reply: dict[str, Any] = json.loads(received)
-            except ValueError:
-                continue
-            return reply
-    raise LabError(f"ovsdb-server hung up after {bytes(received[:200])!r}")
+    """Run operations in one transaction, as `Connection.transact`, on a connection of its own."""
+    with Connection(path, timeout) as connection:
+        return connection.transact(database, *operations)
 
 
 def plain(value: Any) -> Any:

@@ -7,76 +7,64 @@ import socket
 import time
 from pathlib import Path
 
+import apps.lab
 from apps.lab import LabError, Node
-from apps.lab.daemons import Daemon
-from tests.differential.drivers import BRIDGE
 
-SCRIPT = "/usr/share/openvswitch/scripts/ovs-vtep"
 WAITING = {"7", "23", "270", "271", "72", "73"}
 """The system calls select and poll in their variants, on x86-64 and on arm64."""
 
 
-class OvsVtep:
+class OvsVtep(apps.lab.OvsVtep):
     """The emulator. It is stopped but for its rounds, so that what it sees does not depend on chance."""
 
     def __init__(self, node: Node) -> None:
+        super().__init__(node, node.directory)
         self._node = node
-        self._daemon = Daemon(node, node.directory / "ovs-vtep.pid")
 
     @property
-    def pid(self) -> int:
+    def process(self) -> int:
         """Its process; raises LabError with the end of its log when it has ended."""
-        if not (pid := self._daemon.pid):
+        if not (pid := self.pid):
             raise LabError(f"ovs-vtep has ended\n{self.log()[-2000:]}")
         return pid
 
-    def start(self) -> None:
-        """Start it. What is left of an earlier run it removes by itself."""
-        options = ("--pidfile", "--detach", "--no-chdir", "--log-file", "-vconsole:off")
-        self._daemon.start("/usr/bin/python3", SCRIPT, *options, BRIDGE)
+    def start(self, *options: str) -> None:
+        """Start it, and stop it after its first round."""
+        super().start(*options)
         self._pause()
-
-    def stop(self) -> None:
-        """End it; its bridges stay."""
-        if self._daemon.pid:
-            self._daemon.kill()
-
-    def log(self) -> str:
-        """What it has written in all its runs."""
-        return (self._node.directory / "ovs-vtep.log").read_text()
 
     def round(self) -> None:
         """Have it look at the databases, and do all that follows."""
         with socket.socket(socket.AF_UNIX) as control:
             # It answers at the beginning of a round. A question that is there already starts one.
             control.settimeout(120)
-            control.connect(str(self._node.directory / f"ovs-vtep.{self.pid}.ctl"))
+            control.connect(str(self._node.directory / f"ovs-vtep.{self.process}.ctl"))
             control.sendall(json.dumps({"id": 0, "method": "version", "params": []}).encode())
-            self._daemon.signal(signal.SIGCONT)
+            self.signal(signal.SIGCONT)
             control.recv(1000)
         self._pause()
 
     def _pause(self) -> None:
-        self._node.wait_until(lambda: not self._daemon.pid or self._stopped(), 120, "ovs-vtep to end a round")
-        assert self.pid
+        self._node.wait_until(lambda: not self.pid or self._stopped(), 120, "ovs-vtep to end a round")
+        assert self.process
 
     def _stopped(self) -> bool:
         """Stop it, if that is between two rounds: then it waits for the next one by select or poll, as nowhere else."""
         if self._has_child():
             return False
-        os.kill(self.pid, signal.SIGSTOP)
+        os.kill(self.process, signal.SIGSTOP)
         while self._proc("stat").rpartition(")")[2].split()[0] not in "TZ":
             time.sleep(0.001)
         if self._proc("syscall").split()[0] in WAITING:
             return True
-        os.kill(self.pid, signal.SIGCONT)
+        os.kill(self.process, signal.SIGCONT)
         return False
 
     def _has_child(self) -> bool:
-        return bool(self._proc(f"task/{self.pid}/children"))
+        return bool(self._proc(f"task/{self.process}/children"))
 
     def _proc(self, name: str) -> str:
         try:
-            return Path(f"/proc/{self.pid}/{name}").read_text()
+            return Path(f"/proc/{self.process}/{name}").read_text()
         except OSError as error:
             raise LabError(f"ovs-vtep has ended: {error}") from error

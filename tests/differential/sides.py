@@ -185,7 +185,7 @@ class Theirs(Side):
     def reset(self) -> None:
         """Begin anew."""
         super().reset()
-        self.ovs_vtep.stop()
+        self.ovs_vtep.kill()
         for port in steps.PORTS:
             self.node.vtep_ctl("clear", "Physical_Port", port, "vlan_bindings", "vlan_stats")
         tables = ("Ucast_Macs_Remote", "Mcast_Macs_Remote", "Ucast_Macs_Local", "Mcast_Macs_Local", "Logical_Switch")

@@ -1,0 +1,62 @@
+"""python -m bench: measure, print the table, write results.json."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from apps.lab import LabError
+from bench import installed, load, report, start
+from bench.figures import FIGURES, Point
+from bench.run import SCALES, Run
+
+MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[Run], Iterator[Point]]], ...] = (
+    (load.FIGURES, load.measure),
+    (installed.FIGURES, installed.measure),
+    (start.FIGURES, start.measure),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what is asked for; 1 when something that was asked for could not be measured."""
+    names = [figure.name for figure in FIGURES]
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", default="", help=f"some figures, separated by commas: {','.join(names)}")
+    parser.add_argument("--scale", choices=SCALES, default="full")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="where results.json goes")
+    chosen = parser.parse_args(arguments)
+    wanted = frozenset(chosen.only.split(",") if chosen.only else names)
+    if unknown := sorted(wanted.difference(names)):
+        parser.error(f"no figure {', '.join(unknown)}; there are {', '.join(names)}")
+    run = Run(SCALES[chosen.scale], wanted)
+    facts = {**report.machine(), "scale": chosen.scale}
+    points, failures = measure(run)
+    document = report.results(facts, points, failures)
+    report.write(chosen.output, document)
+    print(report.as_text(report.table(points)))
+    run.say(f"written: {chosen.output / 'results.json'}")
+    return bool(failures)
+
+
+def measure(run: Run) -> tuple[list[Point], dict[str, str]]:
+    """All points, and why some figures have none or too few."""
+    points: list[Point] = []
+    failures: dict[str, str] = {}
+    for figures, measurement in MEASUREMENTS:
+        if not run.wants(*figures):
+            continue
+        try:
+            for point in measurement(run):
+                if run.wants(point.figure):
+                    points.append(point)
+                    run.say(
+                        f"    {point.figure}: {point.side}, {point.series} at {point.x:,}: {report.number(point.value)}"
+                    )
+        except (LabError, AssertionError, OSError) as error:
+            run.say(f"    failed: {error}")
+            failures |= dict.fromkeys(set(figures) & run.figures, str(error))
+    return points, failures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""The figures: what each is called, how it is taken, and what is to be reached."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+OURS = "vtep_ryu"
+THEIRS = "ovs-vtep"
+FLOOR = "floor"
+SIDES = (OURS, THEIRS, FLOOR)
+
+SWITCHES = "logical switches"
+MACS = "remote MACs"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One measured value."""
+
+    figure: str
+    side: str
+    series: str
+    x: float
+    value: float
+    samples: int = 1
+    """Of how many the value is the median, percentile or mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a series of the application is to reach at an x; `x` None: at every one that was measured."""
+
+    series: str
+    x: float | None
+    limit: float
+    at_least: bool = False
+    over_floor: bool = False
+    """The limit is one of the ratio to the floor at the same x."""
+    text: str = ""
+    """What is to be reached, where the number and the unit do not say it."""
+
+    def met(self, value: float) -> bool:
+        """Whether a value is as it should be."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure; its series are curves over the same x, in the same unit."""
+
+    name: str
+    title: str
+    x: str
+    unit: str
+    how: str
+    goals: tuple[Goal, ...]
+
+    def of(self, points: Iterable[Point]) -> list[Point]:
+        """Its points among others."""
+        return [point for point in points if point.figure == self.name]
+
+
+FIGURES = (
+    Figure(
+        "change",
+        "One remote MAC: from the commit to the flow in br0",
+        SWITCHES,
+        "ms",
+        "With all other MACs installed, one row at a time is inserted into Ucast_Macs_Remote, each after the flow"
+        " of the one before. From the server's reply to that transaction until a flow monitor (ovs-ofctl monitor br0"
+        " watch:, which ovs-vswitchd notifies) has the line of the new flow. Floor: ovs-ofctl add-flow of the same"
+        " flow, with the start of that program.",
+        (Goal("median", None, 5), Goal("99th percentile", None, 25)),
+    ),
+    Figure(
+        "load",
+        "Remote MACs in one transaction, until the last forwards",
+        MACS,
+        "s",
+        "One logical switch, four bindings. From the server's reply to the one transaction that inserts all rows until"
+        " the number of flows in br0 (OpenFlow table statistics, every 20 ms) has grown by as many. Floor: ovsdb-client"
+        " dump of those rows, then ovs-ofctl --bundle add-flows of those flows into another bridge of the same"
+        " ovs-vswitchd.",
+        (Goal("all forward", 100_000, 1.5, over_floor=True, text="1.5 times the floor"),),
+    ),
+    Figure(
+        "memory",
+        "Memory with so many remote MACs",
+        MACS,
+        "MB",
+        "Resident memory (VmRSS) of the process when the load of the figure before is done; peak: VmHWM.",
+        (Goal("resident", 100_000, 300), Goal("resident", 1_000_000, 2500)),
+    ),
+    Figure(
+        "start",
+        "Program start until everything forwards",
+        SWITCHES,
+        "s",
+        "Four bindings and 50 remote MACs for each logical switch are in the database; br0 has no flows, and is pointed"
+        " to the program once that listens. From the start of the process until the number of flows in br0 (table"
+        " statistics, every 20 ms) has changed for the last time.",
+        (Goal("everything forwards", 1000, 3),),
+    ),
+    Figure(
+        "restart",
+        "The same with the flows in place",
+        SWITCHES,
+        "s",
+        "The program is stopped, one row of Ucast_Macs_Remote is deleted and one inserted, the program is started. From"
+        " the start of the process until a flow monitor has both changes: what is left over is removed last.",
+        (Goal("everything is right", 1000, 3),),
+    ),
+    Figure(
+        "undisturbed",
+        "What such a restart loses and rewrites",
+        SWITCHES,
+        "",
+        "During the figure before, from the end of the program until everything is right, two pairs of hosts, one of"
+        " them through a tunnel, ping each other every 5 ms: frames lost are those without an answer. Rows of ours and"
+        " of the NVC whose _version is another than before, or that have gone, are rewritten; counters do not count.",
+        (Goal("frames lost", None, 0), Goal("rows rewritten", None, 0)),
+    ),
+    Figure(
+        "idle",
+        "CPU with nothing changing",
+        SWITCHES,
+        "% of a core",
+        "User and system time of the process (ovs-vtep: and of the tools that it runs) over some seconds, with all MACs"
+        " installed, default options.",
+        (Goal("program", 1000, 0.5),),
+    ),
+)

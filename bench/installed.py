@@ -1,0 +1,79 @@
+"""What many installed MACs cost: a change of one, and doing nothing."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.figures import FLOOR, OURS, THEIRS, Point
+from bench.run import Run, median, percentile
+from bench.site import Content, Ours, Side, Theirs, serving
+from bench.watch import flow_monitor
+from vtep_ryu.core.pipeline import UNICAST
+
+FIGURES = ("change", "idle")
+WARM_UP = 3
+"""Changes that are made before those that count."""
+
+
+def measure(run: Run) -> Iterator[Point]:
+    """Every number of logical switches with everybody."""
+    scale = run.scale
+    for switches in scale.switches:
+        run.say(f"installing {scale.installed:,} MACs in {switches:,} logical switches, {OURS}")
+        with serving(Ours, Content(switches, scale.installed)) as (ours, _):
+            yield from _idle(run, OURS, ours, switches)
+            if run.wants("change"):
+                yield from _changes(run, OURS, ours, switches, scale.changes)
+                yield from _floor(run, ours, switches, scale.changes)
+    for switches in scale.their_switches:
+        run.say(f"installing {scale.their_installed:,} MACs in {switches:,} logical switches, {THEIRS}")
+        with serving(Theirs, Content(switches, scale.their_installed)) as (theirs, _):
+            yield from _idle(run, THEIRS, theirs, switches)
+            if run.wants("change"):
+                yield from _changes(run, THEIRS, theirs, switches, scale.their_changes)
+
+
+def _changes(run: Run, name: str, side: Side, switches: int, count: int) -> Iterator[Point]:
+    run.say(f"change: {count} changes with {switches:,} logical switches, {name}")
+    bridge, table = ("br0", UNICAST.id) if isinstance(side, Ours) else (side.bridge("ls0"), 1)
+    took = []
+    with flow_monitor(side.node, bridge, f"!initial,table={table}") as monitor:
+        for _ in range(WARM_UP + count):
+            address, committed = side.site.add_one()
+            took.append(monitor.wait(f"event=ADDED.*dl_dst={address}") - committed)
+    yield from _points("change", name, switches, took[WARM_UP:])
+
+
+def _floor(run: Run, side: Side, switches: int, count: int) -> Iterator[Point]:
+    run.say(f"change: {count} changes with {switches:,} logical switches, {FLOOR}: ovs-ofctl")
+    took = []
+    with flow_monitor(side.node, "br0", f"!initial,table={UNICAST.id}") as monitor:
+        for n in range(WARM_UP + count):
+            address = f"06:00:00:00:{n >> 8:02x}:{n & 255:02x}"
+            began = time.monotonic()
+            side.node.ofctl("add-flow", "br0", f"table={UNICAST.id},dl_dst={address},actions=drop")
+            took.append(monitor.wait(f"event=ADDED.*dl_dst={address}") - began)
+    yield from _points("change", FLOOR, switches, took[WARM_UP:])
+
+
+def _points(figure: str, name: str, x: float, seconds: Sequence[float]) -> Iterator[Point]:
+    milliseconds = [each * 1000 for each in seconds]
+    yield Point(figure, name, "median", x, median(milliseconds), len(milliseconds))
+    yield Point(figure, name, "99th percentile", x, percentile(milliseconds, 99), len(milliseconds))
+
+
+def _idle(run: Run, name: str, side: Side, switches: int) -> Iterator[Point]:
+    if run.wants("idle"):
+        seconds = run.scale.idle_seconds
+        run.say(f"idle: {seconds} s with {switches:,} logical switches, {name}")
+        before = _processor_seconds(side.pid)
+        time.sleep(seconds)
+        used = _processor_seconds(side.pid) - before
+        yield Point("idle", name, "program", switches, used / seconds * 100)
+
+
+def _processor_seconds(pid: int) -> float:
+    """What a process and those that it has waited for have used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")

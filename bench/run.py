@@ -1,0 +1,85 @@
+"""One run of the benchmark: how large it is, what is wanted of it, and telling what it does."""
+
+import math
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How large. What ovs-vtep is given is smaller: it needs minutes for more."""
+
+    loads: tuple[int, ...] = (1_000, 3_000, 10_000, 30_000, 100_000)
+    their_loads: tuple[int, ...] = (100, 300, 1_000)
+    switches: tuple[int, ...] = (1, 100, 1_000)
+    installed: int = 100_000
+    their_switches: tuple[int, ...] = (1, 5, 20)
+    their_installed: int = 100
+    changes: int = 300
+    their_changes: int = 10
+    starts: tuple[int, ...] = (10, 100, 300, 1_000)
+    their_starts: tuple[int, ...] = (1, 5, 10)
+    idle_seconds: int = 20
+
+
+FULL = Scale()
+BIG = Scale(loads=(*FULL.loads, 1_000_000))
+QUICK = Scale(
+    loads=(1_000, 10_000),
+    their_loads=(100,),
+    switches=(1, 100),
+    installed=10_000,
+    their_switches=(1, 5),
+    their_installed=20,
+    changes=100,
+    their_changes=3,
+    starts=(10, 100),
+    their_starts=(1,),
+    idle_seconds=5,
+)
+SMALLEST = Scale(
+    loads=(100,),
+    their_loads=(3,),
+    switches=(1,),
+    installed=100,
+    their_switches=(1,),
+    their_installed=3,
+    changes=5,
+    their_changes=1,
+    starts=(2,),
+    their_starts=(1,),
+    idle_seconds=1,
+)
+SCALES = {"full": FULL, "big": BIG, "quick": QUICK, "smallest": SMALLEST}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is asked for."""
+
+    scale: Scale
+    figures: frozenset[str]
+    """The names of the wanted ones."""
+    began: float = field(default_factory=time.monotonic)
+
+    def wants(self, *figures: str) -> bool:
+        """Whether any of these is wanted."""
+        return not self.figures.isdisjoint(figures)
+
+    def say(self, text: str) -> None:
+        """Tell what is done now."""
+        minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
+        print(f"[{minutes:2}:{seconds:02}] {text}", file=sys.stderr, flush=True)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest value that so many percent of the values do not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one."""
+    return statistics.median(values)

@@ -1,0 +1,75 @@
+"""The program starts, with nothing in the switch and with everything."""
+
+from collections.abc import Iterator
+
+from apps.lab import Host, Lab
+from bench.figures import OURS, THEIRS, Point
+from bench.run import Run
+from bench.site import FAR, VNI, VTEP, Content, Ours, Site, Theirs, mac
+from bench.watch import Growth, flow_monitor
+from tests.system.support import identities
+from tests.system.traffic import traffic
+from vtep_ryu.core.pipeline import UNICAST
+
+FIGURES = ("start", "restart", "undisturbed")
+MACS = 50
+"""For each logical switch."""
+TABLES = ("Physical_Switch", "Physical_Port", "Logical_Switch", "Ucast_Macs_Local", "Mcast_Macs_Local", "Tunnel")
+
+
+def measure(run: Run) -> Iterator[Point]:
+    """Every size with everybody."""
+    for switches in run.scale.starts:
+        with Lab("bench-") as lab:
+            ours = Ours(Site(lab))
+            yield from _start(run, OURS, ours, switches)
+            if run.wants("restart", "undisturbed"):
+                run.say(f"restart: {switches:,} logical switches, {OURS}")
+                yield from _restart(ours, switches)
+    for switches in run.scale.their_starts:
+        with Lab("bench-") as lab:
+            theirs = Theirs(Site(lab))
+            try:
+                yield from _start(run, THEIRS, theirs, switches)
+            finally:
+                theirs.stop()
+
+
+def _start(run: Run, name: str, side: Ours | Theirs, switches: int) -> Iterator[Point]:
+    content = Content(switches, switches * MACS)
+    run.say(f"start: {switches:,} logical switches, {content.bindings:,} bindings, {content.macs:,} MACs, {name}")
+    side.site.write(content)
+    began = side.start()
+    with Growth(side.node, side.bridges) as growth:
+        took = growth.until(side.minimum(content), side.quiet) - began
+    yield Point("start", name, "everything forwards", switches, took)
+
+
+def _restart(ours: Ours, switches: int) -> Iterator[Point]:
+    node = ours.node
+    with traffic(*_pairs(ours.site)) as streams:
+        node.app.stop()
+        rows = identities(node, *TABLES)
+        gone = mac(0)
+        ours.site.delete(gone)
+        new, _ = ours.site.add_one()
+        watched = [f"!initial,table={UNICAST.id},dl_dst={address}" for address in (gone, new)]
+        with flow_monitor(node, "br0", *watched) as monitor:
+            began = ours.start()
+            took = max(monitor.wait(event, 900) for event in (f"ADDED.*{new}", f"DELETED.*{gone}")) - began
+        after = identities(node, *TABLES)
+    yield Point("restart", OURS, "everything is right", switches, took)
+    yield Point("undisturbed", OURS, "frames lost", switches, sum(stream.lost for stream in streams))
+    yield Point("undisturbed", OURS, "rows rewritten", switches, sum(after.get(row) != rows[row] for row in rows))
+
+
+def _pairs(site: Site) -> list[tuple[Host, Host]]:
+    """Hosts of the first logical switch that reach each other: two at ports, and one at a port and one far away."""
+    kernel = site.lab.kernel_vtep("kernel", f"{FAR[0]}/24")
+    kernel.add_vni(VNI, VTEP)
+    far = kernel.add_host(VNI, site.lab.host("far", "192.168.1.9/24"))
+    site.add_one(far.mac)
+    pairs = [(site.hosts[0], site.hosts[1]), (site.hosts[2], far)]
+    for one, other in pairs:
+        site.lab.wait_until(lambda one=one, other=other: one.ping(other, count=1), 60, f"{other.name} to answer")
+    return pairs
