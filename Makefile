@@ -48,7 +48,9 @@ test-long: test  ## the same, with the long runs
 BENCH = $(if $(QUICK),--scale quick,$(if $(BIG),--scale big)) $(if $(ONLY),--only $(ONLY))
 
 bench: datapath deps venv  ## measure beside ovs-vtep and the C tools; QUICK=1, BIG=1, ONLY=load,idle: docs/performance.rst
-	@apps/isolate $(BIN)/python -m bench $(BENCH)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	@apps/isolate $(BIN)/python -m bench $(BENCH); status=$$?; \
+	$(BIN)/python -m bench.plots bench/results.json bench/plots && exit $$status
 
 demo: datapath deps venv  ## two switches and four hosts, set up and explained step by step
 	@apps/isolate $(BIN)/python -m apps.demo

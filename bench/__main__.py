@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from apps.lab import LabError
-from bench import installed, load, report, start
+from bench import installed, learning, load, meanwhile, report, start, throughput
 from bench.figures import FIGURES, Point
 from bench.run import SCALES, Run
 
@@ -14,6 +14,9 @@ MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[Run], Iterator[Point]]], ..
     (load.FIGURES, load.measure),
     (installed.FIGURES, installed.measure),
     (start.FIGURES, start.measure),
+    (learning.FIGURES, learning.measure),
+    (meanwhile.FIGURES, meanwhile.measure),
+    (throughput.FIGURES, throughput.measure),
 )
 
 

@@ -10,6 +10,7 @@ SIDES = (OURS, THEIRS, FLOOR)
 
 SWITCHES = "logical switches"
 MACS = "remote MACs"
+SOURCES = "new sources"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,5 +128,67 @@ FIGURES = (
         "User and system time of the process (ovs-vtep: and of the tools that it runs) over some seconds, with all MACs"
         " installed, default options.",
         (Goal("program", 1000, 0.5),),
+    ),
+    Figure(
+        "learning",
+        "New sources, until all are in Ucast_Macs_Local",
+        SOURCES,
+        "a second",
+        "So many stations behind p0 send one broadcast each, 6,000 a second, which is the default of packet_in_rate."
+        " Their number over the time from the first frame until ovsdb-client monitor shows the last row that comes.",
+        (Goal("learned", 10_000, 5_000, at_least=True),),
+    ),
+    Figure(
+        "unlearned",
+        "New sources that were lost",
+        SOURCES,
+        "",
+        "Of the figure before: those of which no row has come when none came for some seconds.",
+        (Goal("lost", None, 0),),
+    ),
+    Figure(
+        "first",
+        "One new source: from its first frame to its row in the database",
+        "known sources",
+        "ms",
+        "A station behind p0 sends a broadcast, the next one when its row is there. From before the frame is sent until"
+        " ovsdb-client monitor has shown the row.",
+        (Goal("median", None, 10),),
+    ),
+    Figure(
+        "meanwhile",
+        "While remote MACs load in one transaction",
+        MACS,
+        "ms",
+        "From the server's reply to the transaction until all flows are there. learn: every 20 ms a new station sends a"
+        " frame; until a flow monitor has its flow in the learn table (publish: ovsdb-client monitor its row). echo: on"
+        " a second OpenFlow connection to the program, an echo request 20 ms after the reply to the one before.",
+        (Goal("learn, 99th percentile", 100_000, 100), Goal("echo, 99th percentile", 100_000, 100)),
+    ),
+    Figure(
+        "dropped",
+        "How often the switch lost its controller meanwhile",
+        MACS,
+        "",
+        "Lines of ovs-vswitchd's log during the figure before that say that br0's connection to the program ended.",
+        (Goal("dropped", None, 0),),
+    ),
+    Figure(
+        "tcp",
+        "TCP through the tunnel",
+        MACS,
+        "Mbit/s",
+        "iperf3 from a host at p0 to one behind a VTEP of the Linux kernel, with so many MACs installed; the median of"
+        " rounds in which everybody takes turns. Floor: a bridge with a VXLAN port and two static flows, from port to"
+        " port.",
+        (Goal("median", None, 0.98, at_least=True, over_floor=True, text="0.98 of the floor"),),
+    ),
+    Figure(
+        "udp",
+        "UDP with 64 bytes through the tunnel",
+        MACS,
+        "packets/s",
+        "As the figure before, with iperf3 --udp --bandwidth 0 --length 64: datagrams that arrived.",
+        (Goal("median", None, 0.98, at_least=True, over_floor=True, text="0.98 of the floor"),),
     ),
 )

@@ -16,42 +16,71 @@ class Scale:
     their_loads: tuple[int, ...] = (100, 300, 1_000)
     switches: tuple[int, ...] = (1, 100, 1_000)
     installed: int = 100_000
-    their_switches: tuple[int, ...] = (1, 5, 20)
+    their_switches: tuple[int, ...] = (1, 3, 10)
     their_installed: int = 100
     changes: int = 300
-    their_changes: int = 10
+    their_changes: int = 5
     starts: tuple[int, ...] = (10, 100, 300, 1_000)
     their_starts: tuple[int, ...] = (1, 5, 10)
     idle_seconds: int = 20
+    sources: tuple[int, ...] = (100, 1_000, 10_000)
+    their_sources: tuple[int, ...] = (100, 300)
+    known: tuple[int, ...] = (1, 1_000, 10_000)
+    """Stations that are known when single ones are learned."""
+    their_known: tuple[int, ...] = (1,)
+    firsts: int = 200
+    their_firsts: int = 10
+    loads_meanwhile: tuple[int, ...] = (1_000, 10_000, 100_000)
+    throughput: tuple[int, ...] = (100, 10_000)
+    throughput_rounds: int = 5
+    throughput_seconds: int = 4
 
 
 FULL = Scale()
 BIG = Scale(loads=(*FULL.loads, 1_000_000))
 QUICK = Scale(
-    loads=(1_000, 10_000),
-    their_loads=(100,),
-    switches=(1, 100),
-    installed=10_000,
-    their_switches=(1, 5),
-    their_installed=20,
-    changes=100,
+    loads=(1_000, 3_000),
+    their_loads=(30,),
+    switches=(1, 30),
+    installed=1_000,
+    their_switches=(1,),
+    their_installed=10,
+    changes=50,
     their_changes=3,
-    starts=(10, 100),
+    starts=(10, 30),
     their_starts=(1,),
-    idle_seconds=5,
+    idle_seconds=3,
+    sources=(100, 1_000),
+    their_sources=(30,),
+    known=(1,),
+    firsts=50,
+    their_firsts=3,
+    loads_meanwhile=(3_000,),
+    throughput=(100,),
+    throughput_rounds=2,
+    throughput_seconds=1,
 )
 SMALLEST = Scale(
     loads=(100,),
-    their_loads=(3,),
+    their_loads=(),
     switches=(1,),
     installed=100,
-    their_switches=(1,),
+    their_switches=(),
     their_installed=3,
     changes=5,
     their_changes=1,
     starts=(2,),
-    their_starts=(1,),
+    their_starts=(),
     idle_seconds=1,
+    sources=(10,),
+    their_sources=(),
+    known=(1,),
+    their_known=(),
+    firsts=3,
+    loads_meanwhile=(300,),
+    throughput=(1,),
+    throughput_rounds=1,
+    throughput_seconds=1,
 )
 SCALES = {"full": FULL, "big": BIG, "quick": QUICK, "smallest": SMALLEST}
 

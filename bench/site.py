@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apps.lab import Lab, OvsVtep
+from apps.lab import Host, KernelVtep, Lab, OvsVtep
 from apps.lab.database import Connection
 from apps.lab.node import HARDWARE_VTEP
 from bench.watch import Growth
@@ -41,9 +41,12 @@ class Content:
 class Site:
     """A node that is a VTEP, and its NVC, which writes whole transactions. Nothing serves it yet."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, name: str = "a", ip: str = VTEP, vni: int = VNI) -> None:
+        """Its address on the underlay is `ip`, its first logical switch has this VNI."""
         self.lab = lab
-        self.node = lab.node("a", f"{VTEP}/24")
+        self.ip = ip
+        self.vni = vni
+        self.node = lab.node(name, f"{ip}/24")
         self.hosts = [self.node.add_port(port, address=f"192.168.1.{n}/24") for n, port in enumerate(PORTS, start=1)]
         self.nvc = Connection(self.node.vtep_socket, TIMEOUT)
         self._switches: list[Any] = []
@@ -57,7 +60,7 @@ class Site:
         locators = [f"locator{n}" for n in range(len(FAR))]
         bindings = ["map", [[vlan, ref] for vlan, ref in enumerate(names)]]
         operations = [
-            *(_insert("Logical_Switch", name, name=name, tunnel_key=VNI + n) for n, name in enumerate(switches)),
+            *(_insert("Logical_Switch", name, name=name, tunnel_key=self.vni + n) for n, name in enumerate(switches)),
             *(
                 _insert("Physical_Locator", name, dst_ip=ip, encapsulation_type="vxlan_over_ipv4")
                 for ip, name in zip(FAR, locators, strict=True)
@@ -69,7 +72,7 @@ class Site:
                 for ref in names
             ),
             *(_insert("Physical_Port", name, name=name, vlan_bindings=bindings) for name in PORTS),
-            _insert("Physical_Switch", "switch", name="br0", tunnel_ips=VTEP, ports=_named(*PORTS)),
+            _insert("Physical_Switch", "switch", name="br0", tunnel_ips=self.ip, ports=_named(*PORTS)),
             _insert("Global", switches=_named("switch")),
         ]
         results = self.nvc.transact(HARDWARE_VTEP, *operations)
@@ -90,6 +93,13 @@ class Site:
             self._macs += 1
         self.nvc.transact(HARDWARE_VTEP, self._remote(0, address))
         return address, self.nvc.replied
+
+    def far_host(self, kernel: KernelVtep) -> Host:
+        """A host in the first logical switch behind another VTEP, whose address is the first of `FAR`."""
+        kernel.add_vni(self.vni, self.ip)
+        far = kernel.add_host(self.vni, self.lab.host(f"far{self.vni}", "192.168.1.9/24"))
+        self.add_one(far.mac)
+        return far
 
     def delete(self, address: str) -> None:
         """Delete the row of an address."""

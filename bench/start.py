@@ -1,11 +1,12 @@
 """The program starts, with nothing in the switch and with everything."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from apps.lab import Host, Lab
 from bench.figures import OURS, THEIRS, Point
 from bench.run import Run
-from bench.site import FAR, VNI, VTEP, Content, Ours, Site, Theirs, mac
+from bench.site import FAR, Content, Ours, Site, Theirs, mac
 from bench.watch import Growth, flow_monitor
 from tests.system.support import identities
 from tests.system.traffic import traffic
@@ -65,11 +66,8 @@ def _restart(ours: Ours, switches: int) -> Iterator[Point]:
 
 def _pairs(site: Site) -> list[tuple[Host, Host]]:
     """Hosts of the first logical switch that reach each other: two at ports, and one at a port and one far away."""
-    kernel = site.lab.kernel_vtep("kernel", f"{FAR[0]}/24")
-    kernel.add_vni(VNI, VTEP)
-    far = kernel.add_host(VNI, site.lab.host("far", "192.168.1.9/24"))
-    site.add_one(far.mac)
+    far = site.far_host(site.lab.kernel_vtep("kernel", f"{FAR[0]}/24"))
     pairs = [(site.hosts[0], site.hosts[1]), (site.hosts[2], far)]
     for one, other in pairs:
-        site.lab.wait_until(lambda one=one, other=other: one.ping(other, count=1), 60, f"{other.name} to answer")
+        site.lab.wait_until(partial(one.ping, other, count=1), 60, f"{other.name} to answer")
     return pairs

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from ipaddress import ip_interface
+from typing import Any
 
 from apps.lab.frames import Frame
 from apps.lab.namespace import LabError, Namespace
@@ -64,15 +65,24 @@ class Host(Namespace):
 
     def iperf(self, server: "Host", seconds: float = 1, reverse: bool = False) -> float:
         """Send TCP to another host for `seconds`, or with `reverse` have it sent; bits a second that arrived."""
+        end = self._iperf(server, seconds, *(("--reverse",) if reverse else ()))
+        return float(end["sum_received"]["bits_per_second"])
+
+    def iperf_udp(self, server: "Host", seconds: float = 1, size: int = 64) -> float:
+        """Send as many UDP datagrams with `size` bytes in them to another host as go; how many a second arrived."""
+        total = self._iperf(server, seconds, "--udp", "--bandwidth", "0", "--length", str(size))["sum"]
+        return float((total["packets"] - total["lost_packets"]) / total["seconds"])
+
+    def _iperf(self, server: "Host", seconds: float, *options: str) -> dict[str, Any]:
+        """What iperf3 says at the end."""
         listening = server.popen("iperf3", "--server", "--one-off", "--forceflush", stdout=subprocess.PIPE)
         assert listening.stdout
         while line := listening.stdout.readline():
             if "listening" in line:
                 break
         try:
-            options = ("--time", str(seconds), *(("--reverse",) if reverse else ()))
-            output = self.run("iperf3", "--json", "--client", server.ip_address, *options, timeout=seconds + 20)
-            return float(json.loads(output)["end"]["sum_received"]["bits_per_second"])
+            client = ("iperf3", "--json", "--client", server.ip_address, "--time", str(seconds), *options)
+            return dict(json.loads(self.run(*client, timeout=seconds + 20))["end"])
         finally:
             listening.kill()
             listening.wait()

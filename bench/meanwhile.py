@@ -1,0 +1,109 @@
+"""What else goes on while many remote MACs load: learning, and the answers that keep the switch connected."""
+
+import multiprocessing
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Self
+
+from apps.lab import Frame, Node
+from apps.lab.frames import BROADCAST
+from apps.lab.wire import packet_socket
+from bench.figures import OURS, Point
+from bench.learning import make_known, station
+from bench.run import Run, median, percentile
+from bench.site import Content, Ours, Site, serving
+from bench.watch import flow_monitor, row_monitor, to_program
+from vtep_ryu.core.pipeline import LEARN
+
+FIGURES = ("meanwhile", "dropped")
+PAUSE = 0.02
+PATIENCE = 10.0
+"""Seconds that the last of the stations may take."""
+_ENDED = re.compile(r"br0<->tcp:.*(no response|disconnect|dropped|closed|failed)", re.IGNORECASE)
+
+
+def measure(run: Run) -> Iterator[Point]:
+    """Every size."""
+    for size in run.scale.loads_meanwhile:
+        run.say(f"meanwhile: {size:,} remote MACs load, {OURS}")
+        with serving(Ours, Content(1)) as (program, growth):
+            assert isinstance(program, Ours)
+            make_known(program)
+            before, ended = growth.read(), _connections_ended(program.node)
+            with ExitStack() as stack:
+                flows = stack.enter_context(flow_monitor(program.node, "br0", f"!initial,table={LEARN.id}"))
+                rows = stack.enter_context(row_monitor(program.node, "Ucast_Macs_Local", "MAC"))
+                stations = stack.enter_context(Repeated(_sender(program.site)))
+                echoes = stack.enter_context(Repeated(to_program(program.node).echo))
+                committed = _add(program.site, size)
+                done = growth.until(before + size)
+            sent = {station(n): began for n, (began, _) in enumerate(stations.done)}
+            learned = {match[1]: when for when, match in flows.until(r"ADDED.*dl_src=(\S+)", len(sent), PATIENCE)}
+            published = {match[1]: when for when, match in rows.until(r",insert,\"?([0-9a-f:]+)", len(sent), PATIENCE)}
+            during = {mac: began for mac, began in sent.items() if committed <= began <= done}
+            yield from _points("learn", size, [learned[mac] - began for mac, began in during.items() if mac in learned])
+            publishing = [published[mac] - began for mac, began in during.items() if mac in published]
+            yield from _points("publish", size, publishing)
+            yield from _points("echo", size, [end - began for began, end in echoes.done if committed <= end <= done])
+            yield Point("dropped", OURS, "dropped", size, _connections_ended(program.node) - ended)
+
+
+def _points(what: str, x: float, seconds: list[float]) -> Iterator[Point]:
+    if seconds:
+        milliseconds = [each * 1000 for each in seconds]
+        yield Point("meanwhile", OURS, f"{what}, median", x, median(milliseconds), len(seconds))
+        yield Point("meanwhile", OURS, f"{what}, 99th percentile", x, percentile(milliseconds, 99), len(seconds))
+
+
+class Repeated:
+    """Something that is done in a thread over and over, with a pause; use it in a with statement."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.done: list[tuple[float, float]] = []
+        """When each began and ended."""
+        self._action = action
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._end.wait(PAUSE):
+            began = time.monotonic()
+            self._action()
+            self.done.append((began, time.monotonic()))
+
+
+def _sender(site: Site) -> Callable[[], None]:
+    """Each call sends the frame of another new station."""
+    wire = packet_socket(site.hosts[1].path, "eth0", receive=False)
+    numbers = iter(range(1 << 31))
+
+    def send() -> None:
+        wire.send(Frame(BROADCAST, station(next(numbers))).pack())
+
+    return send
+
+
+def _add(site: Site, size: int) -> float:
+    """As `Site.add`, in a process of its own: our threads would stand still while it packs the rows."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=lambda: theirs.send(site.add(size)))
+    process.start()
+    committed: float = ours.recv()
+    process.join()
+    return committed
+
+
+def _connections_ended(node: Node) -> int:
+    return len(_ENDED.findall((node.directory / "ovs-vswitchd.log").read_text()))

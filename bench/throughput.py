@@ -1,0 +1,85 @@
+"""What passes through the pipeline, and through static flows that do the same."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from apps.lab import Host, KernelVtep, Lab, Node
+from bench.figures import FLOOR, OURS, THEIRS, Point
+from bench.run import Run, median
+from bench.site import FAR, Content, Ours, Site, Theirs
+from bench.watch import Growth
+
+FIGURES = ("tcp", "udp")
+STATIC = "10.2.2.2"
+THEIR_VTEP = "10.2.2.3"
+THEIR_MACS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Two hosts with somebody's switch between them."""
+
+    side: str
+    near: Host
+    far: Host
+
+
+def measure(run: Run) -> Iterator[Point]:
+    """Every number of installed MACs; ovs-vtep always has few of them."""
+    for macs in run.scale.throughput:
+        run.say(f"throughput: installing {macs:,} MACs")
+        with Lab("bench-") as lab, ExitStack() as stack:
+            kernel = lab.kernel_vtep("kernel", f"{FAR[0]}/24")
+            ours = Ours(Site(lab))
+            theirs = Theirs(Site(lab, "theirs", THEIR_VTEP, 7000))
+            paths = []
+            for side, program, count in ((OURS, ours, macs), (THEIRS, theirs, min(macs, THEIR_MACS))):
+                stack.callback(program.stop)
+                _serve(program, Content(1, count))
+                paths.append(Path(side, program.site.hosts[0], program.site.far_host(kernel)))
+            paths.append(_static(lab, kernel))
+            for path in paths:
+                ping = partial(path.near.ping, path.far, count=1)
+                lab.wait_until(ping, 60, f"an answer through {path.side}")
+            yield from _rounds(run, paths, macs)
+
+
+def _rounds(run: Run, paths: list[Path], macs: int) -> Iterator[Point]:
+    """Everybody takes turns, so that what else the machine does meets all alike."""
+    scale = run.scale
+    tests: dict[str, tuple[Callable[[Host, Host, float], float], float]] = {
+        "tcp": (Host.iperf, 1e6),
+        "udp": (Host.iperf_udp, 1),
+    }
+    for figure in sorted(run.figures.intersection(FIGURES)):
+        send, unit = tests[figure]
+        seen: dict[str, list[float]] = {path.side: [] for path in paths}
+        for turn in range(scale.throughput_rounds):
+            run.say(f"{figure}: round {turn + 1} of {scale.throughput_rounds} with {macs:,} MACs")
+            for path in paths:
+                seen[path.side].append(send(path.near, path.far, scale.throughput_seconds) / unit)
+        for side, values in seen.items():
+            yield Point(figure, side, "median", macs, median(values), len(values))
+
+
+def _serve(program: Ours | Theirs, content: Content) -> None:
+    program.site.write(content)
+    program.start()
+    with Growth(program.node, program.bridges) as growth:
+        growth.until(program.minimum(content), program.quiet)
+
+
+def _static(lab: Lab, kernel: KernelVtep) -> Path:
+    """A bridge with one port for a host, one for the tunnel, and a flow from each to the other."""
+    vni = 6000
+    node: Node = lab.node("static", f"{STATIC}/24")
+    near = node.add_port("p0", address="192.168.1.1/24")
+    options = (f"options:remote_ip={FAR[0]}", f"options:key={vni}", f"options:local_ip={STATIC}")
+    node.vsctl("set-fail-mode", "br0", "secure")
+    node.vsctl("add-port", "br0", "vx0", "--", "set", "Interface", "vx0", "type=vxlan", *options)
+    for one, other in (("p0", "vx0"), ("vx0", "p0")):
+        node.ofctl("add-flow", "br0", f"in_port={node.ofport(one)},actions=output:{node.ofport(other)}")
+    kernel.add_vni(vni, STATIC)
+    return Path(FLOOR, near, kernel.add_host(vni, lab.host("far-static", "192.168.1.9/24")))
