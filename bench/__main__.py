@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from apps.lab import LabError
@@ -10,14 +9,7 @@ from bench import installed, learning, load, meanwhile, report, start, throughpu
 from bench.figures import FIGURES, Point
 from bench.run import SCALES, Run
 
-MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[Run], Iterator[Point]]], ...] = (
-    (load.FIGURES, load.measure),
-    (installed.FIGURES, installed.measure),
-    (start.FIGURES, start.measure),
-    (learning.FIGURES, learning.measure),
-    (meanwhile.FIGURES, meanwhile.measure),
-    (throughput.FIGURES, throughput.measure),
-)
+MEASUREMENTS = (load, installed, start, learning, meanwhile, throughput)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,20 +37,22 @@ def measure(run: Run) -> tuple[list[Point], dict[str, str]]:
     """All points, and why some figures have none or too few."""
     points: list[Point] = []
     failures: dict[str, str] = {}
-    for figures, measurement in MEASUREMENTS:
-        if not run.wants(*figures):
-            continue
-        try:
-            for point in measurement(run):
-                if run.wants(point.figure):
-                    points.append(point)
-                    run.say(
-                        f"    {point.figure}: {point.side}, {point.series} at {point.x:,}: {report.number(point.value)}"
-                    )
-        except (LabError, AssertionError, OSError) as error:
-            run.say(f"    failed: {error}")
-            failures |= dict.fromkeys(set(figures) & run.figures, str(error))
+    for measurement in MEASUREMENTS:
+        for job in measurement.jobs(run) if run.wants(*measurement.FIGURES) else ():
+            try:
+                for point in job:
+                    if run.wants(point.figure):
+                        points.append(point)
+                        run.say(f"    {told(point)}")
+            except (LabError, AssertionError, OSError) as error:
+                run.say(f"    failed: {error}")
+                failures |= dict.fromkeys(run.figures.intersection(measurement.FIGURES), str(error))
     return points, failures
+
+
+def told(point: Point) -> str:
+    """A point in a line."""
+    return f"{point.figure}: {point.side}, {point.series} at {point.x:,}: {report.number(point.value)}"
 
 
 if __name__ == "__main__":

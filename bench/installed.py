@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.figures import FLOOR, OURS, THEIRS, Point
-from bench.run import Run, median, percentile
+from bench.run import Jobs, Run, median, percentile
 from bench.site import Content, Ours, Side, Theirs, serving
 from bench.watch import flow_monitor
 from vtep_ryu.core.pipeline import UNICAST
@@ -18,22 +18,23 @@ MOST = 50
 """Changes by ovs-ofctl: it takes much the same time each time."""
 
 
-def measure(run: Run) -> Iterator[Point]:
+def jobs(run: Run) -> Jobs:
     """Every number of logical switches with everybody."""
-    scale = run.scale
-    for switches in scale.switches:
-        run.say(f"installing {scale.installed:,} MACs in {switches:,} logical switches, {OURS}")
-        with serving(Ours, Content(switches, scale.installed)) as (ours, _):
-            yield from _idle(run, OURS, ours, switches)
-            if run.wants("change"):
-                yield from _changes(run, OURS, ours, switches, scale.changes)
-                yield from _floor(run, ours, switches, min(scale.changes, MOST))
-    for switches in scale.their_switches:
-        run.say(f"installing {scale.their_installed:,} MACs in {switches:,} logical switches, {THEIRS}")
-        with serving(Theirs, Content(switches, scale.their_installed)) as (theirs, _):
-            yield from _idle(run, THEIRS, theirs, switches)
-            if run.wants("change"):
-                yield from _changes(run, THEIRS, theirs, switches, scale.their_changes)
+    for switches in run.scale.switches:
+        yield _installed(run, Ours, OURS, Content(switches, run.scale.installed))
+    for switches in run.scale.their_switches:
+        yield _installed(run, Theirs, THEIRS, Content(switches, run.scale.their_installed))
+
+
+def _installed(run: Run, side: type[Ours] | type[Theirs], name: str, content: Content) -> Iterator[Point]:
+    switches, changes = content.switches, run.scale.changes if side is Ours else run.scale.their_changes
+    run.say(f"installing {content.macs:,} MACs in {switches:,} logical switches, {name}")
+    with serving(run, side, content) as (program, _):
+        yield from _idle(run, name, program, switches)
+        if run.wants("change"):
+            yield from _changes(run, name, program, switches, changes)
+            if side is Ours:
+                yield from _floor(run, program, switches, min(changes, MOST))
 
 
 def _changes(run: Run, name: str, side: Side, switches: int, count: int) -> Iterator[Point]:

@@ -7,34 +7,36 @@ from apps.lab import Frame, Host
 from apps.lab.frames import BROADCAST
 from apps.lab.wire import packet_socket
 from bench.figures import OURS, THEIRS, Point
-from bench.run import Run, median, percentile
+from bench.run import Jobs, Run, median, percentile
 from bench.site import Content, Ours, Side, Theirs, serving
 from bench.watch import row_monitor
 
 FIGURES = ("learning", "unlearned", "first")
 PACE = 6_000
 """New sources a second; packet_in_rate bounds what comes for long to as many."""
-WARM_UP = 3
+WARM_UP = 1
+PATIENCE = 15
+"""Seconds without a new row after which no more is waited for."""
 
 
-def measure(run: Run) -> Iterator[Point]:
+def jobs(run: Run) -> Jobs:
     """Every size with everybody."""
     scale = run.scale
     if run.wants("learning", "unlearned"):
         for count in scale.sources:
-            yield from _many(run, Ours, OURS, count)
+            yield _many(run, Ours, OURS, count)
         for count in scale.their_sources:
-            yield from _many(run, Theirs, THEIRS, count)
+            yield _many(run, Theirs, THEIRS, count)
     if run.wants("first"):
         for known in scale.known:
-            yield from _one(run, Ours, OURS, known, scale.firsts)
+            yield _one(run, Ours, OURS, known, scale.firsts)
         for known in scale.their_known:
-            yield from _one(run, Theirs, THEIRS, known, scale.their_firsts)
+            yield _one(run, Theirs, THEIRS, known, scale.their_firsts)
 
 
 def _many(run: Run, side: type[Ours] | type[Theirs], name: str, count: int) -> Iterator[Point]:
     run.say(f"learning: {count:,} new sources, {name}")
-    with serving(side, Content(1)) as (program, _):
+    with serving(run, side, Content(1)) as (program, _):
         took, learned = learn(program, count)
     yield Point("learning", name, "learned", count, learned / took)
     yield Point("unlearned", name, "lost", count, count - learned)
@@ -42,7 +44,7 @@ def _many(run: Run, side: type[Ours] | type[Theirs], name: str, count: int) -> I
 
 def _one(run: Run, side: type[Ours] | type[Theirs], name: str, known: int, samples: int) -> Iterator[Point]:
     run.say(f"first: {samples} new sources one by one with {known:,} known, {name}")
-    with serving(side, Content(1)) as (program, _):
+    with serving(run, side, Content(1)) as (program, _):
         learn(program, known)
         host, took = program.site.hosts[0], []
         with row_monitor(program.node, "Ucast_Macs_Local", "MAC") as rows:
@@ -60,7 +62,7 @@ def learn(program: Side, count: int) -> tuple[float, int]:
     make_known(program)
     with row_monitor(program.node, "Ucast_Macs_Local", "MAC") as rows:
         began = send(program.site.hosts[0], [Frame(BROADCAST, station(n)).pack() for n in range(count)])
-        came = [when for when, _ in rows.until(",insert,", count, program.quiet * 3)]
+        came = [when for when, _ in rows.until(",insert,", count, PATIENCE)]
     return max(came, default=began) - began, len(came)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from apps.lab import Node
 from bench.figures import FLOOR, OURS, THEIRS, Point
-from bench.run import Run
+from bench.run import Jobs, Run
 from bench.site import Content, Ours, Theirs, memory, serving
 from vtep_ryu.core.pipeline import UNICAST
 
@@ -14,18 +14,17 @@ FORWARD = "all forward"
 MEGABYTE = 1_000_000
 
 
-def measure(run: Run) -> Iterator[Point]:
+def jobs(run: Run) -> Jobs:
     """Every size with everybody."""
     for size in run.scale.loads:
-        run.say(f"load: {size:,} remote MACs, {OURS}")
-        yield from _load(run, Ours, OURS, size)
+        yield _load(run, Ours, OURS, size)
     for size in run.scale.their_loads:
-        run.say(f"load: {size:,} remote MACs, {THEIRS}")
-        yield from _load(run, Theirs, THEIRS, size)
+        yield _load(run, Theirs, THEIRS, size)
 
 
 def _load(run: Run, side: type[Ours] | type[Theirs], name: str, size: int) -> Iterator[Point]:
-    with serving(side, Content(1)) as (program, growth):
+    run.say(f"load: {size:,} remote MACs, {name}")
+    with serving(run, side, Content(1)) as (program, growth):
         before = growth.read()
         committed = program.site.add(size)
         done = growth.until(before + size)

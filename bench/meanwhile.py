@@ -5,7 +5,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Self
 
 from apps.lab import Frame, Node
@@ -13,7 +12,7 @@ from apps.lab.frames import BROADCAST
 from apps.lab.wire import packet_socket
 from bench.figures import OURS, Point
 from bench.learning import make_known, station
-from bench.run import Run, median, percentile
+from bench.run import Jobs, Run, median, percentile
 from bench.site import Content, Ours, Site, serving
 from bench.watch import flow_monitor, row_monitor, to_program
 from vtep_ryu.core.pipeline import LEARN
@@ -25,30 +24,35 @@ PATIENCE = 10.0
 _ENDED = re.compile(r"br0<->tcp:.*(no response|disconnect|dropped|closed|failed)", re.IGNORECASE)
 
 
-def measure(run: Run) -> Iterator[Point]:
+def jobs(run: Run) -> Jobs:
     """Every size."""
     for size in run.scale.loads_meanwhile:
-        run.say(f"meanwhile: {size:,} remote MACs load, {OURS}")
-        with serving(Ours, Content(1)) as (program, growth):
-            assert isinstance(program, Ours)
-            make_known(program)
-            before, ended = growth.read(), _connections_ended(program.node)
-            with ExitStack() as stack:
-                flows = stack.enter_context(flow_monitor(program.node, "br0", f"!initial,table={LEARN.id}"))
-                rows = stack.enter_context(row_monitor(program.node, "Ucast_Macs_Local", "MAC"))
-                stations = stack.enter_context(Repeated(_sender(program.site)))
-                echoes = stack.enter_context(Repeated(to_program(program.node).echo))
-                committed = _add(program.site, size)
+        yield _meanwhile(run, size)
+
+
+def _meanwhile(run: Run, size: int) -> Iterator[Point]:
+    run.say(f"meanwhile: {size:,} remote MACs load, {OURS}")
+    with serving(run, Ours, Content(1)) as (program, growth):
+        node, site = program.node, program.site
+        make_known(program)
+        before, ended = growth.read(), _connections_ended(node)
+        with (
+            flow_monitor(node, "br0", f"!initial,table={LEARN.id}") as flows,
+            row_monitor(node, "Ucast_Macs_Local", "MAC") as rows,
+        ):
+            with Repeated(_sender(site)) as stations, Repeated(to_program(node).echo) as echoes:
+                committed = _add(site, size)
                 done = growth.until(before + size)
             sent = {station(n): began for n, (began, _) in enumerate(stations.done)}
-            learned = {match[1]: when for when, match in flows.until(r"ADDED.*dl_src=(\S+)", len(sent), PATIENCE)}
-            published = {match[1]: when for when, match in rows.until(r",insert,\"?([0-9a-f:]+)", len(sent), PATIENCE)}
-            during = {mac: began for mac, began in sent.items() if committed <= began <= done}
-            yield from _points("learn", size, [learned[mac] - began for mac, began in during.items() if mac in learned])
-            publishing = [published[mac] - began for mac, began in during.items() if mac in published]
-            yield from _points("publish", size, publishing)
-            yield from _points("echo", size, [end - began for began, end in echoes.done if committed <= end <= done])
-            yield Point("dropped", OURS, "dropped", size, _connections_ended(program.node) - ended)
+            came = {
+                "learn": flows.until(r"ADDED.*dl_src=(\S+)", len(sent), PATIENCE),
+                "publish": rows.until(r",insert,(\S+)", len(sent), PATIENCE),
+            }
+        for what, lines in came.items():
+            took = [when - sent[match[1]] for when, match in lines if committed <= sent.get(match[1], 0) <= done]
+            yield from _points(what, size, took)
+        yield from _points("echo", size, [end - began for began, end in echoes.done if committed <= end <= done])
+        yield Point("dropped", OURS, "dropped", size, _connections_ended(node) - ended)
 
 
 def _points(what: str, x: float, seconds: list[float]) -> Iterator[Point]:

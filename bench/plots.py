@@ -15,6 +15,7 @@ from bench.figures import FIGURES, FLOOR, OURS, THEIRS, Figure, Goal, Point
 from bench.report import number, points_of
 
 COLOURS = {OURS: "#1565c0", THEIRS: "#c62828", FLOOR: "#616161"}
+MARKERS = "osD^vP"
 LINES = ("-", "--", ":", "-.", (0, (1, 3)), (0, (6, 3)))
 # The same points give the same file.
 mpl.rcParams["svg.hashsalt"] = "vtep_ryu"
@@ -33,13 +34,11 @@ def _draw(figure: Figure, points: list[Point], directory: Path) -> list[Path]:
     axes = canvas.add_subplot()
     series = list(dict.fromkeys(point.series for point in points))
     for side, colour in COLOURS.items():
-        for name in series:
+        for n, name in enumerate(series):
             curve = sorted((point.x, point.value) for point in points if (point.side, point.series) == (side, name))
             if curve:
                 label = side if len(series) == 1 else f"{side}: {name}"
-                axes.plot(
-                    *zip(*curve, strict=True), color=colour, ls=LINES[series.index(name)], marker="o", label=label
-                )
+                axes.plot(*zip(*curve, strict=True), color=colour, ls=LINES[n], marker=MARKERS[n], label=label)
     _scale(axes, points)
     for goal in figure.goals:
         _mark(axes, goal, points)

@@ -4,8 +4,11 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from bench.figures import Point
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,10 @@ class Scale:
     throughput: tuple[int, ...] = (100, 10_000)
     throughput_rounds: int = 5
     throughput_seconds: int = 4
+    their_macs: int = 10
+    """As many ovs-vtep has installed for the throughput; 0: without it."""
+    quiet: float = 2
+    """Seconds without a new flow after which all are there."""
 
 
 FULL = Scale()
@@ -59,6 +66,7 @@ QUICK = Scale(
     throughput=(100,),
     throughput_rounds=2,
     throughput_seconds=1,
+    quiet=1,
 )
 SMALLEST = Scale(
     loads=(100,),
@@ -81,8 +89,14 @@ SMALLEST = Scale(
     throughput=(1,),
     throughput_rounds=1,
     throughput_seconds=1,
+    their_macs=0,
+    quiet=0.3,
 )
 SCALES = {"full": FULL, "big": BIG, "quick": QUICK, "smallest": SMALLEST}
+
+
+Jobs: TypeAlias = Iterator[Iterator[Point]]
+"""What is done one after the other; that one fails is not the end of the others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 from apps.lab import Host, KernelVtep, Lab, OvsVtep
 from apps.lab.database import Connection
 from apps.lab.node import HARDWARE_VTEP
+from bench.run import Run
 from bench.watch import Growth
 from tests.system.support import CONTROLLER
 
@@ -131,8 +132,6 @@ class Ours:
     """This project's application, which serves a site."""
 
     bridges = "br0"
-    quiet = 2.0
-    """Seconds without a new flow after which all are there."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -153,8 +152,9 @@ class Ours:
         return content.macs + 2 * content.bindings
 
     def stop(self) -> None:
-        """End it."""
-        self.node.app.stop()
+        """End it, if it runs."""
+        if self.node.app.running:
+            self.node.app.stop()
 
     @property
     def pid(self) -> int:
@@ -166,8 +166,6 @@ class Theirs:
     """Open vSwitch's ovs-vtep, which serves a site."""
 
     bridges = "br0_vtep_ls*"
-    quiet = 10.0
-    """As above; its rounds are longer."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -203,19 +201,31 @@ Side = Ours | Theirs
 
 
 @contextmanager
-def serving(side: type[Ours] | type[Theirs], content: Content) -> Iterator[tuple[Side, Growth]]:
+def stopping(program: Side) -> Iterator[Side]:
+    """Someone who is ended at last: what detaches is not the lab's."""
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+def wait_all(run: Run, program: Side, content: Content, growth: Growth) -> float:
+    """Wait until all of a content forwards; returns when it did. The rounds of ovs-vtep take a while."""
+    return growth.until(program.minimum(content), run.scale.quiet * (1 if isinstance(program, Ours) else 5))
+
+
+@contextmanager
+def serving(run: Run, side: type[Ours] | type[Theirs], content: Content) -> Iterator[tuple[Side, Growth]]:
     """Someone who serves a new site with this content; yields once all of it forwards."""
-    with Lab("bench-") as lab:
-        site = Site(lab)
-        site.write(content)
-        program = side(site)
-        with Growth(site.node, program.bridges) as growth:
-            try:
-                program.start()
-                growth.until(program.minimum(content), program.quiet)
-                yield program, growth
-            finally:
-                program.stop()
+    with (
+        Lab("bench-") as lab,
+        stopping(side(Site(lab))) as program,
+        Growth(program.node, program.bridges) as growth,
+    ):
+        program.site.write(content)
+        program.start()
+        wait_all(run, program, content, growth)
+        yield program, growth
 
 
 def memory(pid: int) -> tuple[int, int]:

@@ -5,8 +5,8 @@ from functools import partial
 
 from apps.lab import Host, Lab
 from bench.figures import OURS, THEIRS, Point
-from bench.run import Run
-from bench.site import FAR, Content, Ours, Site, Theirs, mac
+from bench.run import Jobs, Run
+from bench.site import FAR, Content, Ours, Site, Theirs, mac, stopping, wait_all
 from bench.watch import Growth, flow_monitor
 from tests.system.support import identities
 from tests.system.traffic import traffic
@@ -18,32 +18,26 @@ MACS = 50
 TABLES = ("Physical_Switch", "Physical_Port", "Logical_Switch", "Ucast_Macs_Local", "Mcast_Macs_Local", "Tunnel")
 
 
-def measure(run: Run) -> Iterator[Point]:
+def jobs(run: Run) -> Jobs:
     """Every size with everybody."""
     for switches in run.scale.starts:
-        with Lab("bench-") as lab:
-            ours = Ours(Site(lab))
-            yield from _start(run, OURS, ours, switches)
-            if run.wants("restart", "undisturbed"):
-                run.say(f"restart: {switches:,} logical switches, {OURS}")
-                yield from _restart(ours, switches)
+        yield _starts(run, Ours, OURS, switches)
     for switches in run.scale.their_starts:
-        with Lab("bench-") as lab:
-            theirs = Theirs(Site(lab))
-            try:
-                yield from _start(run, THEIRS, theirs, switches)
-            finally:
-                theirs.stop()
+        yield _starts(run, Theirs, THEIRS, switches)
 
 
-def _start(run: Run, name: str, side: Ours | Theirs, switches: int) -> Iterator[Point]:
+def _starts(run: Run, side: type[Ours] | type[Theirs], name: str, switches: int) -> Iterator[Point]:
     content = Content(switches, switches * MACS)
     run.say(f"start: {switches:,} logical switches, {content.bindings:,} bindings, {content.macs:,} MACs, {name}")
-    side.site.write(content)
-    began = side.start()
-    with Growth(side.node, side.bridges) as growth:
-        took = growth.until(side.minimum(content), side.quiet) - began
-    yield Point("start", name, "everything forwards", switches, took)
+    with Lab("bench-") as lab, stopping(side(Site(lab))) as program:
+        program.site.write(content)
+        began = program.start()
+        with Growth(program.node, program.bridges) as growth:
+            took = wait_all(run, program, content, growth) - began
+        yield Point("start", name, "everything forwards", switches, took)
+        if isinstance(program, Ours) and run.wants("restart", "undisturbed"):
+            run.say(f"restart: {switches:,} logical switches, {name}")
+            yield from _restart(program, switches)
 
 
 def _restart(ours: Ours, switches: int) -> Iterator[Point]:

@@ -7,14 +7,13 @@ from functools import partial
 
 from apps.lab import Host, KernelVtep, Lab, Node
 from bench.figures import FLOOR, OURS, THEIRS, Point
-from bench.run import Run, median
-from bench.site import FAR, Content, Ours, Site, Theirs
+from bench.run import Jobs, Run, median
+from bench.site import FAR, Content, Ours, Side, Site, Theirs, stopping, wait_all
 from bench.watch import Growth
 
 FIGURES = ("tcp", "udp")
 STATIC = "10.2.2.2"
 THEIR_VTEP = "10.2.2.3"
-THEIR_MACS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +25,28 @@ class Path:
     far: Host
 
 
-def measure(run: Run) -> Iterator[Point]:
+def jobs(run: Run) -> Jobs:
     """Every number of installed MACs; ovs-vtep always has few of them."""
     for macs in run.scale.throughput:
-        run.say(f"throughput: installing {macs:,} MACs")
-        with Lab("bench-") as lab, ExitStack() as stack:
-            kernel = lab.kernel_vtep("kernel", f"{FAR[0]}/24")
-            ours = Ours(Site(lab))
-            theirs = Theirs(Site(lab, "theirs", THEIR_VTEP, 7000))
-            paths = []
-            for side, program, count in ((OURS, ours, macs), (THEIRS, theirs, min(macs, THEIR_MACS))):
-                stack.callback(program.stop)
-                _serve(program, Content(1, count))
-                paths.append(Path(side, program.site.hosts[0], program.site.far_host(kernel)))
-            paths.append(_static(lab, kernel))
-            for path in paths:
-                ping = partial(path.near.ping, path.far, count=1)
-                lab.wait_until(ping, 60, f"an answer through {path.side}")
-            yield from _rounds(run, paths, macs)
+        yield _throughput(run, macs)
+
+
+def _throughput(run: Run, macs: int) -> Iterator[Point]:
+    run.say(f"throughput: installing {macs:,} MACs")
+    with Lab("bench-") as lab, ExitStack() as stack:
+        kernel = lab.kernel_vtep("kernel", f"{FAR[0]}/24")
+        sides: list[tuple[str, Side, int]] = [(OURS, Ours(Site(lab)), macs)]
+        if count := min(macs, run.scale.their_macs):
+            sides.append((THEIRS, Theirs(Site(lab, "theirs", THEIR_VTEP, 7000)), count))
+        paths = []
+        for name, program, installed in sides:
+            stack.enter_context(stopping(program))
+            _serve(run, program, Content(1, installed))
+            paths.append(Path(name, program.site.hosts[0], program.site.far_host(kernel)))
+        paths.append(_static(lab, kernel))
+        for path in paths:
+            lab.wait_until(partial(path.near.ping, path.far, count=1), 60, f"an answer through {path.side}")
+        yield from _rounds(run, paths, macs)
 
 
 def _rounds(run: Run, paths: list[Path], macs: int) -> Iterator[Point]:
@@ -64,11 +67,11 @@ def _rounds(run: Run, paths: list[Path], macs: int) -> Iterator[Point]:
             yield Point(figure, side, "median", macs, median(values), len(values))
 
 
-def _serve(program: Ours | Theirs, content: Content) -> None:
+def _serve(run: Run, program: Side, content: Content) -> None:
     program.site.write(content)
     program.start()
     with Growth(program.node, program.bridges) as growth:
-        growth.until(program.minimum(content), program.quiet)
+        wait_all(run, program, content, growth)
 
 
 def _static(lab: Lab, kernel: KernelVtep) -> Path:

@@ -166,14 +166,17 @@ class Lines:
         """Take lines until so many match, or none has come for `quiet` seconds; when those came that match."""
         found: list[tuple[float, re.Match[str]]] = []
         last = time.monotonic()
-        while len(found) < count and time.monotonic() < last + quiet:
+        while len(found) < count:
             try:
-                last, line = self._lines.popleft()
+                when, line = self._lines.popleft()
             except IndexError:
+                if time.monotonic() > last + quiet:
+                    break
                 time.sleep(0.001)
                 continue
+            last = max(last, when)
             if match := re.search(pattern, line):
-                found.append((last, match))
+                found.append((when, match))
         return found
 
 
