@@ -47,10 +47,11 @@ test-long: test  ## the same, with the long runs
 # QUICK=1: smaller, in under three minutes. BIG=1: with 1,000,000 addresses. ONLY=load,idle: some figures.
 BENCH = $(if $(QUICK),--scale quick,$(if $(BIG),--scale big)) $(if $(ONLY),--only $(ONLY))
 
-bench: datapath deps venv  ## measure beside ovs-vtep and the C tools; QUICK=1, BIG=1, ONLY=load,idle: docs/performance.rst
+bench: datapath deps venv  ## measure, beside ovs-vtep and C tools: docs/performance.rst; QUICK=1, BIG=1, ONLY=load,idle
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
 	@apps/isolate $(BIN)/python -m bench $(BENCH); status=$$?; \
-	$(BIN)/python -m bench.plots bench/results.json bench/plots && exit $$status
+	$(BIN)/python -m bench.plots bench/results.json bench/plots >/dev/null && \
+	$(if $(QUICK)$(ONLY),,$(BIN)/python -m bench.page bench/results.json docs/performance.rst &&) exit $$status
 
 demo: datapath deps venv  ## two switches and four hosts, set up and explained step by step
 	@apps/isolate $(BIN)/python -m apps.demo

@@ -12,7 +12,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 CORE = [path for path in SOURCES if path.parent.name == "core"]
 STAGE_NAMES = ("classify", "learn", "forward", "storm_control", "flood", "egress", "render")
 STAGES = [path for path in CORE if path.stem in STAGE_NAMES]
-OTHERS = [path for room in ("apps", "tests") for path in sorted((ROOT / room).rglob("*.py"))]
+OTHERS = [path for room in ("apps", "bench", "tests") for path in sorted((ROOT / room).rglob("*.py"))]
 OUTSIDE = {"ryu", "ovs", "eventlet"}
 IMPURE = {
     *("asyncio", "concurrent", "multiprocessing", "queue", "sched", "select", "selectors", "signal", "subprocess"),
