@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,22 @@ def shown(document: Mapping[str, Any], plots: str) -> Iterator[str]:
     """A run as the lines of a page; `plots` is where the plots are, seen from there."""
     run = document["run"]
     load = ", ".join(f"{each:.1f}" for each in run["load_average"])
-    yield (
+    yield _wrapped(
         f"{run['date'][:10]}, commit {run['commit']}: {run['cores']} cores ({run['processor']}), load average {load} at"
         f" the start; Linux {run['kernel']}, Open vSwitch {run['open_vswitch']}, Python {run['python']}."
     )
     yield from ("", as_text([tuple(row[heading] for heading in HEADINGS) for row in document["table"]]), "")
     for name, figure in document["figures"].items():
         title = f"{name}: {figure['title']}"
-        yield from ("", title, "-" * len(title), "", figure["how"], "")
+        yield from ("", title, "-" * len(title), "", _wrapped(figure["how"]), "")
         if figure["points"] == NOT_MEASURED:
             yield from (f"In this run: {NOT_MEASURED}. {figure['failure']}".rstrip(), "")
         else:
             yield from (f".. image:: {plots}/{name}.svg", f"   :alt: {figure['title']}", "")
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 120)
 
 
 def put(page: str, lines: Iterator[str]) -> str:

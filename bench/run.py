@@ -66,7 +66,7 @@ QUICK = Scale(
     throughput=(100,),
     throughput_rounds=2,
     throughput_seconds=1,
-    quiet=1,
+    quiet=0.6,
 )
 SMALLEST = Scale(
     loads=(100,),
