@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from apps.lab import LabError
@@ -34,25 +35,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(run: Run) -> tuple[list[Point], dict[str, str]]:
-    """All points, and why some figures have none or too few."""
+    """All points, and why some figures have none or too few. Ctrl-C ends it with those that there are."""
     points: list[Point] = []
     failures: dict[str, str] = {}
-    for measurement in MEASUREMENTS:
-        for job in measurement.jobs(run) if run.wants(*measurement.FIGURES) else ():
-            try:
-                for point in job:
-                    if run.wants(point.figure):
-                        points.append(point)
-                        run.say(f"    {told(point)}")
-            except (LabError, AssertionError, OSError) as error:
-                run.say(f"    failed: {error}")
-                failures |= dict.fromkeys(run.figures.intersection(measurement.FIGURES), str(error))
+    try:
+        for measurement in MEASUREMENTS:
+            for job in measurement.jobs(run) if run.wants(*measurement.FIGURES) else ():
+                try:
+                    _take(run, job, points)
+                except (LabError, AssertionError, OSError) as error:
+                    run.say(f"    failed: {error}")
+                    failures |= dict.fromkeys(run.figures.intersection(measurement.FIGURES), str(error))
+    except KeyboardInterrupt:
+        run.say("interrupted: what is left is not measured")
     return points, failures
 
 
-def told(point: Point) -> str:
-    """A point in a line."""
-    return f"{point.figure}: {point.side}, {point.series} at {point.x:,}: {report.number(point.value)}"
+def _take(run: Run, job: Iterator[Point], points: list[Point]) -> None:
+    """Do a job, and say and keep each point as soon as it is there."""
+    for point in job:
+        if run.wants(point.figure):
+            run.say(f"    {point.figure}: {point.side}, {point.series} at {point.x:,}: {report.number(point.value)}")
+            points.append(point)
 
 
 if __name__ == "__main__":
