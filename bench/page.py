@@ -19,7 +19,8 @@ def shown(document: Mapping[str, Any], plots: str) -> Iterator[str]:
     run = document["run"]
     load = ", ".join(f"{each:.1f}" for each in run["load_average"])
     yield _wrapped(
-        f"{run['date'][:10]}, commit {run['commit']}: {run['cores']} cores ({run['processor']}), load average {load} at"
+        f"{run['date'][:10]}, commit {run['commit']}, sizes {run['scale']}: {run['cores']} cores"
+        f" ({run['processor']}), load average {load} at"
         f" the start; Linux {run['kernel']}, Open vSwitch {run['open_vswitch']}, Python {run['python']}."
     )
     yield from ("", as_text([tuple(row[heading] for heading in HEADINGS) for row in document["table"]]), "")

@@ -73,6 +73,8 @@ def _mark(axes: Axes, goal: Goal, points: list[Point]) -> None:
         marked = {x: value * goal.limit for x, value in floor.items() if goal.x in (None, x)}
     else:
         marked = {x: goal.limit for x in {point.x for point in points} if goal.x in (None, x)}
+    if not marked:
+        return
     sense = "at least" if goal.at_least else "at most"
     axes.plot(
         list(marked),
