@@ -2,12 +2,14 @@
 
 import json
 from itertools import pairwise
+from uuid import UUID
 
 import ovs.json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vtep_ryu.drivers import jsonrpc
 from vtep_ryu.drivers.jsonrpc import Messages
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0") | st.sampled_from('"\\{}[]é€😀'))
@@ -16,9 +18,29 @@ VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(TE
 OBJECTS = st.lists(st.dictionaries(TEXT, VALUES), max_size=4)
 
 
-def read(data: bytes, cuts: list[int]) -> list[object]:
+TRICKY = st.sampled_from(['},"', '"},{"', f'}}}},"{UUID(int=1)}":{{"', "\\"]) | TEXT
+CHANGES = st.just({"delete": None}) | st.builds(
+    lambda kind, row: {kind: row},
+    st.sampled_from(["initial", "insert", "modify"]),
+    st.dictionaries(TRICKY, st.lists(TRICKY) | TRICKY, max_size=3),
+)
+UPDATES = st.dictionaries(
+    st.sampled_from(["Ucast_Macs_Remote", "Physical_Locator", "ACL"]),
+    st.dictionaries(st.uuids().map(str), CHANGES, max_size=6),
+)
+ENVELOPES = [
+    lambda updates: {"id": None, "method": "update2", "params": [TRAP, updates]},
+    lambda updates: {"id": None, "method": "update3", "params": ["x", "y", updates]},
+    lambda updates: {"id": 3, "result": [False, "z", updates], "error": None},
+    lambda updates: {"id": 3, "error": None, "result": updates},
+    lambda updates: {"id": 4, "result": {"tables": updates}, "error": None},
+]
+TRAP = '{"Ucast_Macs_Remote":{'
+
+
+def read(data: bytes, cuts: list[int], messages: Messages | None = None) -> list[object]:
     """The objects in the data, when it comes in pieces that end at these places."""
-    messages, found = Messages(), []
+    messages, found = Messages() if messages is None else messages, []
     places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
     for start, end in pairwise(places):
         messages.feed(data[start:end])
@@ -61,3 +83,35 @@ def test_a_large_string_in_small_pieces_is_read():
     text = '\\"é{' * 2_500_000
     data = json.dumps({"a": text}, ensure_ascii=False).encode()
     assert read(data, list(range(0, len(data), 65536))) == [{"a": text}]
+
+
+@given(
+    st.lists(st.builds(lambda envelope, updates: envelope(updates), st.sampled_from(ENVELOPES), UPDATES), max_size=4),
+    st.booleans(),
+    st.lists(st.integers(0, 3000), max_size=20),
+)
+def test_updates_that_are_read_in_parts_are_the_same(objects, spaced, cuts):
+    data = "".join(json.dumps(each, separators=None if spaced else (",", ":")) for each in objects).encode()
+    with pytest.MonkeyPatch.context() as short:
+        short.setattr(jsonrpc, "PART", 1)
+        messages = Messages()
+        messages.shorten = lambda updates: updates
+        assert read(data, cuts, messages) == objects
+
+
+def test_the_rows_of_a_long_update_are_shortened_as_they_come():
+    rows = {str(UUID(int=n)): {"initial": {"MAC": f"{n:012x}"}} for n in range(20000)}
+    object_ = {"id": 3, "result": [False, "z", {"A": {str(UUID(int=1)): {"initial": {}}}, "B": rows}], "error": None}
+    data, lengths = json.dumps(object_).encode(), []
+
+    def shorten(updates):
+        lengths.append(sum(map(len, updates.values())))
+        return {table: dict.fromkeys(rows) for table, rows in updates.items()}
+
+    messages = Messages()
+    messages.shorten = shorten
+    (found,) = read(data, list(range(0, len(data), 65536)), messages)
+    assert found["result"][2].keys() == {"A", "B"}
+    assert list(found["result"][2]["B"]) == list(rows)
+    assert len(lengths) > 1
+    assert sum(lengths) > 0.8 * len(rows)
