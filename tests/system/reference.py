@@ -24,7 +24,7 @@ from tests.system.support import flows
 from tests.unit.world import rendering
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
-from vtep_ryu.core.model import Change, Port, Settings, Update
+from vtep_ryu.core.model import Change, Port, Settings, UcastRemote, Update
 from vtep_ryu.core.plan import plan
 from vtep_ryu.core.units import AlwaysUnit
 from vtep_ryu.core.vtep import Vtep
@@ -66,7 +66,7 @@ class Reference:
         database = Database()
         changes = [
             Change(kind, str(row.uuid), value)
-            for table, (kind, read) in hwvtep.READERS.items()
+            for table, (kind, read) in READERS.items()
             for row in self._rows.tables[table].rows.values()
             if (value := _read(read, row)) is not None
         ]
@@ -159,6 +159,15 @@ class Reference:
         text = self.node.ofctl("dump-flows", BRIDGE, f"table={p.CLASSIFY.id}", "--no-stats")
         found = re.findall(r"cookie=(\w+), .*tun_id=(\w+),(?:tun_src=([\d.]+),)?", text)
         return [(int(vni, 0), source or None, p.note_of(int(cookie, 16))) for cookie, vni, source in found]
+
+
+def _ucast_remote(row: Any, complain: Any) -> Any:
+    locator = hwvtep.read_locator(row.locator)
+    return hwvtep.ucast_remote(str(row.uuid), row.MAC, str(row.logical_switch.uuid), locator)
+
+
+READERS = {**hwvtep.READERS, hwvtep.REMOTES: (UcastRemote, _ucast_remote)}
+"""The package's IDL has all rows as objects."""
 
 
 def _follow(remote: str, database: str, columns: Any) -> Any:

@@ -88,7 +88,8 @@ class History:
             else:
                 self.rows[change.uuid] = change.row
         if complete:
-            changes = [Change(type(row), uuid, row) for uuid, row in self.rows.items()]
+            gone = [change for change in changes if change.row is None]
+            changes = [*gone, *(Change(type(row), uuid, row) for uuid, row in self.rows.items())]
         self.vtep.touch(self.database.apply(Update(tuple(changes), complete)))
 
     def set_ports(self, ports: list[Port]) -> None:

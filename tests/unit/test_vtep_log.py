@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.example import BASE, GROUP, LEARNED, LS0, P0, P0_TAGGED, P1, REMOTE, A, B, C, entry
-from tests.unit.world import World, difference, state
+from tests.unit.world import EMPTY, World, difference, state
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.model import Bridge, Port, Settings, Update
+from vtep_ryu.core.model import Bridge, Port, Settings
 from vtep_ryu.core.units import (
     AlwaysUnit,
     BindingUnit,
@@ -77,7 +77,7 @@ def test_bindings_that_come_and_go_are_named(world, log):
 
 
 def test_a_logical_switch_that_goes_together_with_its_bindings_still_has_its_name(world, log):
-    world.vtep.touch(world.database.apply(Update((), complete=True)))
+    world.vtep.touch(world.database.apply(difference(world.now, EMPTY)))
     assert log() == [
         "br0: 02:00:00:00:00:0a in ls0 at p0 untagged is gone: p0 untagged is bound otherwise",
         "br0: 02:00:00:00:00:0a in ls1 at p0 VLAN 10 is gone: p0 VLAN 10 is bound otherwise",

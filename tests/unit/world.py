@@ -168,9 +168,11 @@ def difference(before: State, after: State) -> Update:
     return Update(tuple(Change(type(rows[uuid]), uuid, after.rows.get(uuid)) for uuid in uuids))
 
 
-def whole(after: State) -> Update:
-    """The complete update that a database in this state begins with."""
-    return Update(tuple(Change(type(row), uuid, row) for uuid, row in after.rows.items()), complete=True)
+def whole(after: State, before: State = EMPTY) -> Update:
+    """The complete update that a database in this state begins with; it names the rows of before that are gone, too."""
+    rows = {**before.rows, **after.rows}
+    changes = (Change(type(row), uuid, after.rows.get(uuid)) for uuid, row in rows.items())
+    return Update(tuple(changes), complete=True)
 
 
 class World:

@@ -51,12 +51,7 @@ class Database:
         touched: set[Touch] = set()
         for change in update.changes:
             self._replace(change.kind, change.uuid, change.row, touched)
-        if update.complete:
-            named = {(change.kind, change.uuid) for change in update.changes}
-            gone = [(kind, uuid) for kind, rows in self._rows.items() for uuid in rows if (kind, uuid) not in named]
-            for kind, uuid in gone:
-                self._replace(kind, uuid, None, touched)
-            self.loaded = True
+        self.loaded |= update.complete
         return touched
 
     def physical_switch(self, name: str) -> PhysicalSwitch | None:

@@ -145,7 +145,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Rows that changed together. In a complete one, rows that are not named do not exist."""
+    """Rows that changed together, or a part of many. With a complete one all rows that there are have been named."""
 
     changes: tuple[Change, ...]
     complete: bool = False

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import ovs.poller
-from eventlet import hubs, patcher
+from eventlet import hubs, patcher, sleep
 
 from vtep_ryu.drivers.watchdog import Pulse
 
@@ -122,6 +122,7 @@ class Companion(ABC, Generic[Incoming, Outgoing]):
                         raise RuntimeError(f"the thread {self._name} has ended") from value
                     case _:
                         receive(value)
+                        sleep(0)  # Others have their turn: of very many values each is work for some milliseconds.
 
     # The thread's side.
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from itertools import islice
 from typing import Any, TypeAlias, TypeVar
+from uuid import UUID
 
 import netaddr
 
@@ -66,6 +68,12 @@ OPTIONAL = frozenset(
 )
 """What came with later versions of the schema than 1.0.0, or is only reported, and can be done without."""
 
+REMOTES = "Ucast_Macs_Remote"
+"""The table that can be very large. Its rows are tuples, of the UUID and the columns above: see drivers/idl.py."""
+
+REMOTES_PER_UPDATE = 1000
+"""Rows of it that are handed over at once: a few milliseconds of the main thread."""
+
 _PLAIN_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
@@ -77,32 +85,44 @@ class BadValue(ValueError):
 
 
 Complain: TypeAlias = Callable[[BadValue], None]
+Reader: TypeAlias = tuple[type[Row], Callable[[Any, Complain], Row]]
 
 
 class HardwareVtep(OvsdbClient[Post, Update]):
     """Follows hardware_vtep and keeps the rows and columns there that are ours."""
 
     def __init__(self, remotes: Sequence[str]) -> None:
-        super().__init__("hardware_vtep", COLUMNS, remotes, LOG, OPTIONAL)
+        super().__init__("hardware_vtep", COLUMNS, remotes, LOG, OPTIONAL, (REMOTES,))
         self._writers = (LocalMacs(self), TunnelRows(self), PhysicalPorts(self), Faults(self), Statistics(self))
         self._complaints: dict[Any, frozenset[str]] = {}
         self._keys: dict[Any, int | None] = {}
+        self._locators: dict[str, Locator] = {}
+        self._readers: dict[str, Reader] = {**READERS, REMOTES: (UcastRemote, self._ucast_remote)}
 
     def follow(self, changed: Mapping[str, set[Any]], complete: bool) -> None:
         if complete:
-            there = changed.values()
-            self._complaints = {uuid: each for uuid, each in self._complaints.items() if any(uuid in u for u in there)}
             self._keys.clear()
+        for uuid in changed.get("Physical_Locator", ()):
+            self._locators.pop(str(uuid), None)
         for writer in self._writers:
             writer.follow(changed, complete)
         again = self._referring(self._rekeyed(changed.get("Physical_Locator", ())))
-        changes = tuple(
-            self._change(kind, table, uuid)
-            for table, (kind, _) in READERS.items()
-            for uuid in changed.get(table, set()) | again.get(table, set())
-        )
+        touched = {table: changed.get(table, set()) | again.get(table, set()) for table in self._readers}
+        remotes: set[str] = set()
+        there = self.rows(REMOTES)
+        if len(touched[REMOTES]) > REMOTES_PER_UPDATE:
+            remotes = touched.pop(REMOTES)
+        # Of very many, first those that are there: an address whose row is replaced is there all the time.
+        self._hand_over_remotes(remotes & there.keys())
+        changes = tuple(self._change(table, uuid) for table, uuids in touched.items() for uuid in uuids)
         if changes or complete:
             self.hand_over(Update(changes, complete))
+        self._hand_over_remotes(remotes - there.keys())
+
+    def _hand_over_remotes(self, uuids: Set[str]) -> None:
+        left = iter(uuids)
+        while changes := tuple(self._change(REMOTES, uuid) for uuid in islice(left, REMOTES_PER_UPDATE)):
+            self.hand_over(Update(changes))
 
     def take(self, value: Post) -> None:
         for writer in self._writers:
@@ -136,27 +156,28 @@ class HardwareVtep(OvsdbClient[Post, Update]):
         """The rows that refer to these locators, by table. They are looked for: it is rare that a key changes."""
         if not locators:
             return {}
-        unicast, multicast = (self.rows(table).items() for table in ("Ucast_Macs_Remote", "Mcast_Macs_Remote"))
+        unicast, multicast = (self.rows(table).items() for table in (REMOTES, "Mcast_Macs_Remote"))
+        in_text = set(map(str, locators))
         return {
-            "Ucast_Macs_Remote": {uuid for uuid, row in unicast if row.locator.uuid in locators},
+            REMOTES: {uuid for uuid, (*_, locator) in unicast if locator in in_text},
             "Mcast_Macs_Remote": {
                 uuid for uuid, row in multicast if any(each.uuid in locators for each in row.locator_set.locators)
             },
         }
 
-    def _change(self, kind: type[Row], table: str, uuid: Any) -> Change:
-        row, complaints = self.row(table, uuid), set()
+    def _change(self, table: str, uuid: Any) -> Change:
+        row, (kind, read), complaints = self.row(table, uuid), self._readers[table], set()
 
         def complain(error: BadValue, left_out: str = "value") -> None:
             complaints.add(f"{error}; the {left_out} is left out")
 
         try:
-            value = READERS[table][1](row, complain) if row is not None else None
+            value = read(row, complain) if row is not None else None
         except BadValue as error:
             complain(error, "row")
             value = None
         except Exception as error:
-            error.add_note(f"reading {table} {_title(row)!r} ({uuid})")
+            error.add_note(f"reading {table} {self._title(row)!r} ({uuid})")
             raise
         self._log_new(table, row, uuid, frozenset(complaints))
         return Change(kind, str(uuid), value)
@@ -164,17 +185,25 @@ class HardwareVtep(OvsdbClient[Post, Update]):
     def _log_new(self, table: str, row: Any, uuid: Any, complaints: frozenset[str]) -> None:
         """Log what is wrong with a row, once for as long as it is."""
         for complaint in sorted(complaints - self._complaints.pop(uuid, frozenset())):
-            self.log(logging.WARNING, "%s %s: %s", table, _title(row), complaint)
+            self.log(logging.WARNING, "%s %s: %s", table, self._title(row), complaint)
         if complaints:
             self._complaints[uuid] = complaints
 
+    def _title(self, row: Any) -> str:
+        """What an operator knows the row by."""
+        if isinstance(row, tuple):
+            _, mac, logical_switch, _ = row
+            return f"{mac} of {self.row('Logical_Switch', UUID(logical_switch)).name}"
+        name: str | None = getattr(row, "name", None)
+        if row._table.name == "Tunnel":
+            return f"{row.local.dst_ip} to {row.remote.dst_ip}"
+        return f"{row.MAC} of {row.logical_switch.name}" if name is None else name
 
-def _title(row: Any) -> str:
-    """What an operator knows the row by."""
-    name: str | None = getattr(row, "name", None)
-    if row._table.name == "Tunnel":
-        return f"{row.local.dst_ip} to {row.remote.dst_ip}"
-    return f"{row.MAC} of {row.logical_switch.name}" if name is None else name
+    def _ucast_remote(self, row: Any, complain: Complain) -> UcastRemote:
+        uuid, mac, logical_switch, locator = row
+        if locator not in self._locators:
+            self._locators[locator] = read_locator(self.row("Physical_Locator", UUID(locator)))
+        return ucast_remote(uuid, mac, logical_switch, self._locators[locator])
 
 
 def _physical_switch(row: Any, complain: Complain) -> PhysicalSwitch:
@@ -197,11 +226,15 @@ def _logical_router(row: Any, complain: Complain) -> LogicalRouter:
     return LogicalRouter(str(row.uuid), row.name)
 
 
-def _ucast_remote(row: Any, complain: Complain) -> UcastRemote:
-    mac = mac_address(row.MAC)
+def ucast_remote(uuid: str, text: str, logical_switch: str, locator: Locator) -> UcastRemote:
+    """A row of Ucast_Macs_Remote.
+
+    Raises BadValue.
+    """
+    mac = mac_address(text)
     if int(mac[1], 16) & 1:
-        raise BadValue("MAC", row.MAC, "a unicast address")
-    return UcastRemote(str(row.uuid), mac, str(row.logical_switch.uuid), _locator(row.locator))
+        raise BadValue("MAC", text, "a unicast address")
+    return UcastRemote(uuid, mac, logical_switch, locator)
 
 
 def _mcast_remote(row: Any, complain: Complain) -> McastRemote:
@@ -210,11 +243,15 @@ def _mcast_remote(row: Any, complain: Complain) -> McastRemote:
         mac = mac_address(row.MAC)
         if not int(mac[1], 16) & 1:
             raise BadValue("MAC", row.MAC, f"a multicast address or {UNKNOWN_DST}")
-    locators = _usable(row.locator_set.locators, _locator, complain)
+    locators = _usable(row.locator_set.locators, read_locator, complain)
     return McastRemote(str(row.uuid), mac, str(row.logical_switch.uuid), tuple(sorted(locators)))
 
 
-def _locator(row: Any) -> Locator:
+def read_locator(row: Any) -> Locator:
+    """A row of Physical_Locator.
+
+    Raises BadValue.
+    """
     ip, key = ip_address("dst_ip of its Physical_Locator", row.dst_ip), _tunnel_key(row)
     if key is not None and not 0 <= key <= p.MAX_VNI:
         raise BadValue("tunnel_key of its Physical_Locator", key, f"a VNI (0 to {p.MAX_VNI})")
@@ -237,12 +274,11 @@ def _tunnel(row: Any, complain: Complain) -> Tunnel:
     return Tunnel(str(row.uuid), local, remote, bfd.session(row, wrong), bool(row.bfd_params))
 
 
-READERS: dict[str, tuple[type[Row], Callable[[Any, Complain], Row]]] = {
+READERS: Mapping[str, Reader] = {
     "Physical_Switch": (PhysicalSwitch, _physical_switch),
     "Physical_Port": (PhysicalPort, _physical_port),
     "Logical_Switch": (LogicalSwitch, _logical_switch),
     "Logical_Router": (LogicalRouter, _logical_router),
-    "Ucast_Macs_Remote": (UcastRemote, _ucast_remote),
     "Mcast_Macs_Remote": (McastRemote, _mcast_remote),
     "Tunnel": (Tunnel, _tunnel),
 }

@@ -16,6 +16,7 @@ import ovs.stream
 
 from vtep_ryu.drivers import jsonrpc
 from vtep_ryu.drivers.companion import Companion
+from vtep_ryu.drivers.idl import Idl
 from vtep_ryu.drivers.tls_stream import Problem, TlsStream
 
 RETRY_SECONDS = 1.0
@@ -35,21 +36,6 @@ Incoming = TypeVar("Incoming")
 Outgoing = TypeVar("Outgoing")
 
 
-class _Notices(ovs.db.idl.Idl):  # type: ignore[misc]
-    """An IDL that notes which rows changed since last asked."""
-
-    def __init__(self, remote: str, helper: Any) -> None:
-        super().__init__(remote, helper)
-        self.changed: dict[str, set[Any]] = {}
-
-    def notify(self, event: str, row: Any, updates: Any = None) -> None:
-        self.changed.setdefault(row._table.name, set()).add(row.uuid)
-
-    def is_monitoring(self) -> bool:
-        # The state alone does not change before the next connection is there.
-        return bool(self.state == self.IDL_S_MONITORING and self._session.is_connected())
-
-
 class OvsdbClient(Companion[Incoming, Outgoing]):
     """Follows one database. Subclasses say which tables and columns, what changes mean, and what there is to write.
 
@@ -64,14 +50,17 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         remotes: Sequence[str],
         logger: logging.Logger,
         optional: Collection[str] = (),
+        compact: Collection[str] = (),
     ):
         super().__init__(database, logger)
         self._database = database
         self._columns = columns
         self._remotes = remotes
         self._optional = optional
-        self._idl: _Notices | None = None
+        self._compact = {table: columns[table] for table in compact}
+        self._idl: Idl | None = None
         self._loaded = False
+        self._had: dict[str, set[Any]] = {}
         self._lost = False
         self._done_without: list[str] = []
         self._said: str | None = None
@@ -86,7 +75,10 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
 
     @abstractmethod
     def follow(self, changed: Mapping[str, set[Any]], complete: bool) -> None:
-        """Take in that the rows with these UUIDs, by table, changed; complete: that these are all rows there are."""
+        """Take in that the rows with these UUIDs, by table, changed.
+
+        complete: that there are no others, and none of those that are named and not in rows().
+        """
 
     @abstractmethod
     def take(self, value: Incoming) -> None:
@@ -107,14 +99,19 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
     # What they use.
 
     def rows(self, table: str) -> Mapping[Any, Any]:
-        """The rows of a table by UUID."""
-        rows: Mapping[Any, Any] = self.table(table).rows
-        return rows
+        """The rows of a table by UUID; none where the schema has no such table."""
+        assert self._idl is not None
+        return self._idl.rows(table)
 
     def table(self, table: str) -> Any:
         """A table, to insert into."""
         assert self._idl is not None
         return self._idl.tables[table]
+
+    def has_table(self, table: str) -> bool:
+        """Whether the schema has this table."""
+        assert self._idl is not None
+        return table in self._idl.tables
 
     def row(self, table: str, uuid: Any) -> Any:
         """The row with this UUID, or None."""
@@ -141,19 +138,20 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             poller.timer_wait(int(1000 * (self._retry_at - self.monotonic())) + 1)
         self.wait(poller)
 
-    def _run(self, idl: _Notices) -> bool:
+    def _run(self, idl: Idl) -> bool:
         """Do what there is to do; return whether the connection is still there."""
         was_monitoring = idl.is_monitoring()
         idl.run()
-        changed, idl.changed = idl.changed, {}
         if idl.is_monitoring() and not was_monitoring:
             self._say(logging.INFO, f"{self._database}: connected to {', '.join(self._remotes)}")
             self._loaded = True
             self._said_of.clear()
-            self.follow({table: set(self.rows(table)) for table in idl.tables}, True)
+            had, self._had, idl.changed = self._had, {}, {}
+            self.follow({table: had.get(table, set()).union(idl.rows(table)) for table in self._columns}, True)
         elif was_monitoring and not idl.is_monitoring():
             return False
-        elif changed and self._loaded:
+        elif idl.changed and self._loaded:
+            changed, idl.changed = idl.changed, {}
             self.follow(changed, False)
         elif not self._loaded and self.monotonic() > self._impatient_at:
             self._say(logging.WARNING, f"{self._database}: {', '.join(self._remotes)} has not sent its rows; waiting")
@@ -162,7 +160,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             pass
         return True
 
-    def _write(self, idl: _Notices) -> bool:
+    def _write(self, idl: Idl) -> bool:
         """Go on with the transaction, or begin one; return whether it is over."""
         if self._transaction is None:
             if not idl.is_monitoring() or self.monotonic() < self._retry_at:
@@ -192,13 +190,15 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             self.not_written(str(transaction.get_error()))
         return True
 
-    def _disconnect(self, idl: _Notices) -> None:
+    def _disconnect(self, idl: Idl) -> None:
         """Begin anew: when the database is back, it may have another schema."""
         self._say(logging.WARNING, f"{self._database}: connection lost, trying again")
         if self._transaction is not None:
             self._transaction.abort()
             self._transaction = None
             self.not_written(None)
+        if self._loaded:
+            self._had = {table: idl.changed.get(table, set()).union(idl.rows(table)) for table in self._columns}
         idl.close()
         self._idl, self._loaded, self._lost = None, False, True
 
@@ -223,7 +223,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             if table not in absent:
                 there = [column for column in columns if f"{table}.{column}" not in absent]
                 helper.register_columns(table, there)
-        self._idl = _Notices(",".join(self._remotes), helper)
+        self._idl = Idl(",".join(self._remotes), helper, self._compact)
         self._idl._session.reconnect.set_probe_interval(PROBE_MS)
         self._impatient_at = self.monotonic() + PATIENCE_SECONDS
 

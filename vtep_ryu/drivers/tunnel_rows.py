@@ -46,7 +46,7 @@ class TunnelRows(KeyedWriter[Pair]):
 
     def follow(self, changed: Mapping[str, set[UUID]], complete: bool) -> None:
         if complete:
-            self._has_table = "Tunnel" in changed  # Schemas before 1.3.0 do not have it.
+            self._has_table = self.client.has_table("Tunnel")  # Schemas before 1.3.0 do not have it.
             self._there.clear()
             self._pairs.clear()
             self._dirty = dict.fromkeys(pair for wanted in self._wanted.values() for pair in wanted)

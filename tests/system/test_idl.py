@@ -1,0 +1,180 @@
+"""drivers/idl.py beside the ovs package's own IDL: the same rows after the same random transactions."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import ovs.db.idl
+import ovs.poller
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from apps.lab import Lab, Node
+from tests.system.test_fuzz import MACS, TRANSACTIONS, Transaction
+from vtep_ryu.drivers import jsonrpc
+from vtep_ryu.drivers.hwvtep import COLUMNS, REMOTES
+from vtep_ryu.drivers.idl import Idl
+
+SCHEMA = "/usr/share/openvswitch/vtep.ovsschema"
+NAME = '"},"\\{é'
+ROWS = 3000
+"""More than the last messages that ovsdb-server keeps for a client that comes back, and than one part of an update."""
+
+
+@pytest.fixture(scope="module")
+def node(lab: Lab) -> Node:
+    """A machine with the database, and nothing else."""
+    node = lab.node("a", start=False)
+    node.create_databases("vtep")
+    node.start_ovsdb("vtep")
+    return node
+
+
+@pytest.fixture(autouse=True)
+def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Updates are read in parts from a length on that they have here."""
+    monkeypatch.setattr(jsonrpc, "READ_BYTES", 500)
+    monkeypatch.setattr(jsonrpc, "PART", 300)
+
+
+class MonitorCond(Idl):
+    """What the server of Open vSwitch 2.6 to 2.11 is asked."""
+
+    def _Idl__send_monitor_request(self, *_: Any) -> None:  # noqa: N802
+        self.state = self.IDL_S_INITIAL
+        super()._Idl__send_monitor_request()
+
+
+class Monitor(Idl):
+    """What an older one is asked, and what RFC 7047 has."""
+
+    def _Idl__send_monitor_request(self, *_: Any) -> None:  # noqa: N802
+        self.state = self.IDL_S_MONITORING
+        super()._Idl__send_monitor_request()
+
+
+class Pair:
+    """Both, on one server."""
+
+    def __init__(self, node: Node, ours: type[Idl]) -> None:
+        self.node = node
+        remote = f"unix:{node.socket}"
+        self.stock = ovs.db.idl.Idl(remote, _helper())
+        self.ours = ours(remote, _helper(), {REMOTES: COLUMNS[REMOTES]})
+        self.before: dict[Any, Any] = {}
+
+    def check(self) -> None:
+        """Wait until both have the rows that the server has, and see that the large table's changes were noted."""
+        self.node.wait_until(self._same, what="the same rows")
+        now = dict(self.ours.rows(REMOTES))
+        differing = {uuid for uuid in self.before.keys() | now.keys() if self.before.get(uuid) != now.get(uuid)}
+        assert differing <= self.ours.changed.get(REMOTES, set())
+        assert not self.ours.tables[REMOTES].rows
+        self.ours.changed, self.before = {}, now
+
+    def _same(self) -> bool:
+        there = {
+            row["_uuid"]: (row["_uuid"], *(row[column] for column in COLUMNS[REMOTES]))
+            for row in self.node.rows(REMOTES)
+        }
+        for idl in (self.stock, self.ours):
+            _catch_up(idl)
+        return there == self.ours.rows(REMOTES) and _contents(self.stock) == _contents(self.ours)
+
+    def close(self) -> None:
+        """Hang up."""
+        self.stock.close()
+        self.ours.close()
+
+
+def _helper() -> Any:
+    helper = ovs.db.idl.SchemaHelper(location=SCHEMA)
+    for table, columns in COLUMNS.items():
+        helper.register_columns(table, list(columns))
+    return helper
+
+
+def _catch_up(idl: Any) -> None:
+    seen = -1
+    while idl.state != idl.IDL_S_MONITORING or idl.change_seqno != seen:
+        seen = idl.change_seqno
+        poller = ovs.poller.Poller()
+        idl.wait(poller)
+        poller.timer_wait(20)
+        poller.block()
+        idl.run()
+
+
+def _contents(idl: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, table in idl.tables.items():
+        rows = table.rows.values()
+        found[name] = {str(row.uuid): {column: row._data[column].to_json() for column in table.columns} for row in rows}
+    remotes = idl.rows(REMOTES) if isinstance(idl, Idl) else {}
+    found[REMOTES] |= {
+        uuid: {"MAC": mac, "logical_switch": ["uuid", switch], "locator": ["uuid", locator]}
+        for uuid, (_, mac, switch, locator) in remotes.items()
+    }
+    return found
+
+
+@pytest.fixture(params=[Idl, MonitorCond, Monitor], ids=lambda each: each.__name__)
+def pair(node: Node, request: pytest.FixtureRequest) -> Iterator[Pair]:
+    pair = Pair(node, request.param)
+    yield pair
+    pair.close()
+
+
+STEPS = st.lists(st.one_of(st.just("reconnect"), *[TRANSACTIONS] * 3), min_size=2, max_size=4)
+
+
+@settings(
+    max_examples=6,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(STEPS)
+def test_after_any_transactions_both_have_the_same_rows(pair, steps):
+    for step in steps:
+        if step == "reconnect":
+            pair.node.appctl("ovsdb-server", "ovsdb-server/reconnect")
+        else:
+            for transaction in step:
+                Transaction(pair.node)(transaction)
+        pair.check()
+
+
+def test_many_rows_that_come_change_and_go_at_once_are_the_same(pair: Pair) -> None:
+    locators = {f"l{n}": {"encapsulation_type": "vxlan_over_ipv4", "dst_ip": f"10.5.0.{n}"} for n in range(3)}
+    pair.node.transact(
+        {"op": "insert", "table": "Logical_Switch", "row": {"name": NAME}, "uuid-name": "ls"},
+        *({"op": "insert", "table": "Physical_Locator", "row": row, "uuid-name": n} for n, row in locators.items()),
+        *(
+            {
+                "op": "insert",
+                "table": REMOTES,
+                "row": {
+                    "MAC": f'{MACS[0]}"}},"{n}',
+                    "logical_switch": ["named-uuid", "ls"],
+                    "locator": ["named-uuid", f"l{n % 3}"],
+                },
+            }
+            for n in range(ROWS)
+        ),
+    )
+    pair.check()
+    assert len(pair.before) >= ROWS
+    pair.node.transact({"op": "update", "table": REMOTES, "where": [], "row": {"MAC": MACS[1]}})
+    pair.check()
+    pair.node.appctl("ovsdb-server", "ovsdb-server/reconnect")
+    pair.check()
+    assert {mac for _, mac, _, _ in pair.before.values()} == {MACS[1]}
+    pair.node.transact(
+        {"op": "delete", "table": REMOTES, "where": []},
+        {"op": "delete", "table": "Logical_Switch", "where": [["name", "==", NAME]]},
+    )
+    pair.check()
+    assert not pair.before
