@@ -28,6 +28,7 @@ from vtep_ryu.core.model import Settings, Update
 from vtep_ryu.core.statistics import BindingStats
 from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.core.words import rows_in_words
+from vtep_ryu.drivers import pauses
 from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.control import Control, Status
 from vtep_ryu.drivers.hwvtep import HardwareVtep
@@ -134,6 +135,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         """Start following the databases; returns a green thread: without any, Ryu ends as if all were well."""
         super().start()
         LOG.info("vtep_ryu %s", __version__)
+        pauses.shorten()
         self._control.post(self._status)
         companions: dict[Companion[Any, Any], Callable[[Any], None]] = {
             self._hwvtep: self._on_update,
@@ -308,6 +310,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._reconcilers.pop(datapath_id, None)
         for thread in self._threads.pop(datapath_id, ()):
             hub.kill(thread)
+        pauses.let_go()
 
     @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])  # type: ignore[untyped-decorator]
     @fatal

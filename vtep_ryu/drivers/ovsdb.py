@@ -14,7 +14,7 @@ import ovs.jsonrpc
 import ovs.poller
 import ovs.stream
 
-from vtep_ryu.drivers import jsonrpc
+from vtep_ryu.drivers import jsonrpc, pauses
 from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.idl import Idl
 from vtep_ryu.drivers.tls_stream import Problem, TlsStream
@@ -201,6 +201,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             self._had = {table: idl.changed.get(table, set()).union(idl.rows(table)) for table in self._columns}
         idl.close()
         self._idl, self._loaded, self._lost = None, False, True
+        pauses.let_go()
 
     def _connect(self) -> None:
         schema, why = self._schema()
