@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -108,19 +108,16 @@ class HardwareVtep(OvsdbClient[Post, Update]):
             writer.follow(changed, complete)
         again = self._referring(self._rekeyed(changed.get("Physical_Locator", ())))
         touched = {table: changed.get(table, set()) | again.get(table, set()) for table in self._readers}
-        remotes: set[str] = set()
-        there = self.rows(REMOTES)
         if len(touched[REMOTES]) > REMOTES_PER_UPDATE:
-            remotes = touched.pop(REMOTES)
-        # Of very many, first those that are there: an address whose row is replaced is there all the time.
-        self._hand_over_remotes(remotes & there.keys())
+            self._hand_over_parts(touched.pop(REMOTES))
         changes = tuple(self._change(table, uuid) for table, uuids in touched.items() for uuid in uuids)
         if changes or complete:
             self.hand_over(Update(changes, complete))
-        self._hand_over_remotes(remotes - there.keys())
 
-    def _hand_over_remotes(self, uuids: Set[str]) -> None:
-        left = iter(uuids)
+    def _hand_over_parts(self, remotes: Set[str]) -> None:
+        """First those that are there, then those that are gone: an address whose row is replaced never has none."""
+        there = self.rows(REMOTES).keys()
+        left = chain(remotes & there, remotes - there)
         while changes := tuple(self._change(REMOTES, uuid) for uuid in islice(left, REMOTES_PER_UPDATE)):
             self.hand_over(Update(changes))
 
