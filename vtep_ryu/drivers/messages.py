@@ -1,4 +1,4 @@
-"""Changes as OpenFlow 1.3 messages, in Ryu's spelling."""
+"""Changes as OpenFlow 1.3 messages, in Ryu's spelling: what is rare is sent like this, and packer.py is held to it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from vtep_ryu.core.model import Port
 from vtep_ryu.core.plan import Change, PutMeter, RemoveGroup, RemoveMeter, Step
 from vtep_ryu.core.statistics import Counted
 from vtep_ryu.core.units import Unit
-from vtep_ryu.drivers import messages, packet_in
+from vtep_ryu.drivers import messages, packer, packet_in
 from vtep_ryu.drivers.meters import Meters
 
 LOG = logging.getLogger(__name__)
@@ -32,8 +32,7 @@ STEPS_PER_BUNDLE = 5000
 """Ports are served by the thread that commits a bundle: a larger one would be felt as loss."""
 
 MESSAGES_PER_WRITE = 200
-
-_BUNDLE_FLAGS = ofp.ONF_BF_ATOMIC | ofp.ONF_BF_ORDERED
+"""Packed at once, some 30 KB. Ryu's queue holds 16 such writes; who has more waits until the switch has taken some."""
 
 
 class SwitchLost(Exception):
@@ -68,6 +67,8 @@ class Switch:
         self._lost = False
         self._why = ""
         self._waiting: dict[int, Any] = {}
+        self._adding = range(0)
+        self._refusals = hub.Queue()
         self._next_bundle = 0
         self.meters = Meters(datapath, self._request, self._send_apart)
 
@@ -77,7 +78,7 @@ class Switch:
 
     def receive(self, reply: Any) -> None:
         """Take in a reply or an error from the switch."""
-        queue = self._waiting.get(reply.xid)
+        queue = self._refusals if reply.xid in self._adding else self._waiting.get(reply.xid)
         if queue is not None:
             queue.put(reply)
         elif isinstance(reply, parser.OFPErrorMsg):
@@ -213,11 +214,10 @@ class Switch:
         return [flow for reply in self._request(request) for flow in reply.body]
 
     def _apply(self, steps: Sequence[Step], cookie: int, refused: dict[Unit, str]) -> None:
-        while steps := [step for step in steps if step.unit is None or step.unit not in refused]:
-            bundle, answers = self._open_bundle(), hub.Queue()
-            sent: dict[int, Unit | None] = {}
+        while steps := [step for step in steps if not refused or step.unit not in refused]:
+            bundle = self._open_bundle()
             try:
-                errors = self._fill_bundle(bundle, steps, cookie, sent, answers)
+                errors = self._fill_bundle(bundle, steps, cookie)
                 if errors:
                     # The switch would commit what it took and leave a hole where it did not.
                     self._control(bundle, ofp.ONF_BCT_DISCARD_REQUEST)
@@ -226,11 +226,10 @@ class Switch:
                 self._control(bundle, ofp.ONF_BCT_COMMIT_REQUEST)
             except Refused as error:
                 # It tells of the message that it did not take, then of the bundle.
-                why = str(error) if answers.empty() else _error_text(answers.get())
+                why = str(error) if self._refusals.empty() else _error_text(self._refusals.get())
                 self._apply_apart(steps, cookie, refused, why)
             finally:
-                for xid in sent:
-                    del self._waiting[xid]
+                self._adding = range(0)
             return
 
     def _apply_apart(self, steps: Sequence[Step], cookie: int, refused: dict[Unit, str], why: str) -> None:
@@ -250,56 +249,52 @@ class Switch:
         self._control(self._next_bundle, ofp.ONF_BCT_OPEN_REQUEST)
         return self._next_bundle
 
-    def _fill_bundle(
-        self, bundle: int, steps: Sequence[Step], cookie: int, sent: dict[int, Unit | None], answers: Any
-    ) -> dict[Unit, str]:
-        """Add the steps to the bundle; as _send_steps()."""
-
-        def to_be_added(change: Change) -> Any:
-            inner = messages.message(self._datapath, change, cookie)
-            return parser.ONFBundleAddMsg(self._datapath, bundle, _BUNDLE_FLAGS, inner, [])
-
-        return self._send_steps(steps, to_be_added, sent, answers)
+    def _fill_bundle(self, bundle: int, steps: Sequence[Step], cookie: int) -> dict[Unit, str]:
+        """Add the steps to the bundle; return the units whose steps were refused."""
+        return self._send_steps(steps, lambda change, xid: packer.in_bundle(bundle, change, cookie, xid))
 
     def _send_apart(self, steps: Sequence[Step], message: Callable[[Change], Any]) -> dict[Unit, str]:
         """Make the changes, outside of any bundle, by these messages; return the units that were refused."""
-        sent: dict[int, Unit | None] = {}
+
+        def packed(change: Change, xid: int) -> bytes:
+            made = message(change)
+            made.set_xid(xid)
+            made.serialize()
+            return bytes(made.buf)
+
         try:
-            return self._send_steps(steps, message, sent, hub.Queue())
+            return self._send_steps(steps, packed)
         finally:
-            for xid in sent:
-                del self._waiting[xid]
+            self._adding = range(0)
 
-    def _send_steps(
-        self, steps: Sequence[Step], message: Callable[[Change], Any], sent: dict[int, Unit | None], answers: Any
-    ) -> dict[Unit, str]:
-        """Send each step's message, and wait for a barrier; return the units whose messages were refused.
-
-        Errors go to answers, by the transaction ids that sent gets.
-        """
+    def _send_steps(self, steps: Sequence[Step], packed: Callable[[Change, int], bytes]) -> dict[Unit, str]:
+        """Send each step's message, and wait for a barrier; return the units whose messages were refused."""
         refused: dict[Unit, str] = {}
+        self._adding, self._refusals = self._xids(len(steps)), hub.Queue()
+        numbered = list(zip(self._adding, steps, strict=True))
         for start in range(0, len(steps), MESSAGES_PER_WRITE):
-            part = steps[start : start + MESSAGES_PER_WRITE]
-            made = [message(step.change) for step in part]
-            for step, each in zip(part, made, strict=True):
-                xid = self._datapath.set_xid(each)
-                self._waiting[xid] = answers
-                sent[xid] = step.unit
-            self._send(made)
+            part = numbered[start : start + MESSAGES_PER_WRITE]
+            self._write(b"".join([packed(step.change, xid) for xid, step in part]))
             hub.sleep(0)
         self._barrier()
-        while not answers.empty():
-            error = answers.get()
-            if error is None:
-                raise SwitchLost
-            unit = sent[error.xid]
+        while not self._refusals.empty():
+            error = self._refusals.get()
+            unit = steps[self._adding.index(error.xid)].unit
             if unit is None:
                 raise SwitchLost(f"the switch refuses a removal: {_error_text(error)}")
             refused[unit] = _error_text(error)
         return refused
 
+    def _xids(self, count: int) -> range:
+        """Transaction ids that follow each other."""
+        first = self._datapath.xid + 1
+        if first + count > ofp.MAX_XID:
+            first = 1
+        self._datapath.xid = first + count - 1
+        return range(first, first + count)
+
     def _control(self, bundle: int, request: int) -> None:
-        self._request(parser.ONFBundleCtrlMsg(self._datapath, bundle, request, _BUNDLE_FLAGS, []))
+        self._request(parser.ONFBundleCtrlMsg(self._datapath, bundle, request, packer.BUNDLE_FLAGS, []))
 
     def _barrier(self) -> None:
         self._request(parser.OFPBarrierRequest(self._datapath))
@@ -345,7 +340,10 @@ class Switch:
                 self._datapath.set_xid(request)
             request.serialize()
             data += request.buf
-        if self._lost or not self._datapath.send(bytes(data)):
+        self._write(bytes(data))
+
+    def _write(self, data: bytes) -> None:
+        if self._lost or not self._datapath.send(data):
             raise SwitchLost("" if self._lost else "it does not take what is sent to it")
 
 
