@@ -87,7 +87,7 @@ ACTIONS = {
     ToGroup: st.builds(ToGroup, numbers(32)),
     Resubmit: st.just(Resubmit(NEXT)),
 }
-actions = st.lists(st.one_of(*ACTIONS.values())).map(tuple)
+actions = st.lists(st.one_of(*ACTIONS.values()), max_size=8).map(tuple)
 metadata = st.lists(st.sampled_from([p.SWITCH, p.FROM_TUNNEL]), unique=True).flatmap(
     lambda fields: st.tuples(*map(sets, fields))
 )
@@ -103,7 +103,7 @@ flows = st.builds(
     st.none() | numbers(32),
 )
 buckets = st.builds(Bucket, actions, st.none() | numbers(32))
-groups = st.builds(Group, numbers(32), st.sampled_from(GroupType), st.lists(buckets).map(tuple))
+groups = st.builds(Group, numbers(32), st.sampled_from(GroupType), st.lists(buckets, max_size=3).map(tuple))
 changes = st.one_of(
     flows.map(PutFlow), flows.map(RemoveFlow), groups.map(PutGroup), st.builds(RemoveGroup, numbers(32))
 )

@@ -148,7 +148,8 @@ class Database:
                 touched.add(LogicalRouterTouched(row.uuid))
             case UcastRemote():
                 macs = self._remotes[row.logical_switch]
-                macs[row.mac] = tuple(sorted((*macs.get(row.mac, ()), row), key=_by_uuid))
+                others = macs.get(row.mac, ())
+                macs[row.mac] = tuple(sorted((*others, row), key=_by_uuid)) if others else (row,)
                 touched.add(RemoteUnit(row.logical_switch, row.mac))
                 self._count(row.logical_switch, (row.locator,), 1, touched)
             case McastRemote():
@@ -191,8 +192,8 @@ class Database:
         counts = self._locators[logical_switch]
         for locator in locators:
             before = counts[locator]
-            counts[locator] += step
-            if before and counts[locator]:
+            counts[locator] = now = before + step
+            if before and now:
                 continue
             touched.add(SourceUnit(logical_switch, locator.ip))
             if before:

@@ -11,9 +11,9 @@ from enum import Enum
 from typing import TypeAlias
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """A match field or a part of one, under the name that the pipeline gives it.
+    """A match field or a part of one, under the name that the pipeline gives it. Each is made once.
 
     oxm is the OpenFlow 1.3 (or Nicira) field that carries it, shift and width (bits) its place in there; a width of 0
     means the whole field.

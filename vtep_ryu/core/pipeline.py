@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
+from functools import lru_cache
 from zlib import crc32
 
 from vtep_ryu.core.flow import Field, Flow, Table, ToController
@@ -152,6 +153,7 @@ TUNNEL_PORT = re.compile(r"vtep-[0-9a-f]{8}|bfd[0-9a-f]{12}")
 """What the names of our VXLAN ports look like."""
 
 
+@lru_cache
 def tunnel_port_name(ip: str) -> str:
     """The name of the VXLAN port whose local address this IPv4 address is (at most 15 characters, as names are)."""
     return "vtep-" + _hex(ip)

@@ -179,7 +179,7 @@ def _remote(vtep: Vtep, switch: str, mac: str) -> Rendering:
     if identity is None or destination is None or destination.ip in vtep.tunnel_ips:
         return NOTHING
     pinned = (learn.pinned(identity.id, mac),) if vtep.is_pinned(switch, mac) else ()
-    vni = vtep.tunnels.vni(switch, destination)
-    if vni is None or not vtep.tunnel_ports:
+    vni, ports = vtep.tunnels.vni(switch, destination), vtep.tunnel_ports
+    if vni is None or not ports:
         return Rendering(pinned)
-    return Rendering((*pinned, forward.remote(identity.id, mac, vtep.tunnel_ports[0], vni, destination.ip)))
+    return Rendering((*pinned, forward.remote(identity.id, mac, ports[0], vni, destination.ip)))

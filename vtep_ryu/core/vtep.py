@@ -125,33 +125,33 @@ class Vtep:
 
     def touch(self, touched: Iterable[Touch]) -> None:
         """Take in what an update of the database touched."""
-        touched = set(touched)
+        ports, switches, has_row = set[str](), set[str](), False
         # Units first: whether they matter depends on what was bound, and what becomes bound is touched as a whole.
-        for touch in touched:
+        for touch in set(touched):
             match touch:
-                case PhysicalSwitchTouched() | PhysicalPortTouched() | LogicalSwitchTouched():
-                    continue
+                case RemoteUnit() | SourceUnit() | FloodUnit() | MulticastUnit():
+                    if self.bindings.is_bound(touch.logical_switch):
+                        self._touch_unit(touch)
                 case LogicalRouterTouched(uuid):
                     self.switch_faults.look_at_router(uuid, self.database.logical_router(uuid))
-                    continue
                 case TunnelTouched(local, remote):
                     self.sessions.follow_row(local, remote)
-                    continue
-            if self.bindings.is_bound(touch.logical_switch):
-                self._touch_unit(touch)
-        if PhysicalSwitchTouched(self.name) in touched:
+                case PhysicalSwitchTouched(name):
+                    has_row |= name == self.name
+                case PhysicalPortTouched(uuid):
+                    ports.add(uuid)
+                case LogicalSwitchTouched(uuid):
+                    switches.add(uuid)
+        if has_row:
             self._follow_row()
-        self._follow_ports({touch.uuid for touch in touched if isinstance(touch, PhysicalPortTouched)})
-        for touch in touched:
-            match touch:
-                case LogicalSwitchTouched(uuid) if self.bindings.is_bound(uuid):
-                    self._unidentified.add(uuid)
-                    self.dirty.update(self.inventory.replication(uuid))
+        self._follow_ports(ports)
+        for uuid in filter(self.bindings.is_bound, switches):
+            self._unidentified.add(uuid)
+            self.dirty.update(self.inventory.replication(uuid))
         self._identify()
-        for touch in touched:
-            match touch:
-                case LogicalSwitchTouched(uuid) if self.database.logical_switch(uuid) is None:
-                    self._titles.forget(uuid)
+        for uuid in switches:
+            if self.database.logical_switch(uuid) is None:
+                self._titles.forget(uuid)
 
     def set_bridge(self, bridge: Bridge) -> None:
         """Take in the bridge as Open_vSwitch has it: which ports it has, and which of them cannot be bound."""

@@ -19,7 +19,6 @@ from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import (
     Action,
     Bucket,
-    Field,
     Flow,
     Group,
     GroupType,
@@ -34,11 +33,12 @@ from vtep_ryu.core.flow import (
     ToGroup,
     Value,
 )
+from vtep_ryu.core.forward import REMEMBERED
 from vtep_ryu.core.plan import Change, PutFlow, PutGroup, RemoveFlow, RemoveGroup
 from vtep_ryu.drivers.messages import ETH_TYPE_VLAN, GROUP_ADD_OR_MODIFY, GROUP_TYPES, OXM_METADATA
 
 _BASIC, _NXM_1 = 0x8000, 1
-_OXM = {
+OXM = {
     "in_port": (_BASIC, 0, 4),
     "metadata": (_BASIC, 2, 8),
     "eth_dst": (_BASIC, 3, 6),
@@ -52,17 +52,16 @@ _OXM = {
 }
 """The class, the number and the length in bytes of the fields that carry those of the pipeline (section 7.2.3.2)."""
 
-_SIZES = {name: size for name, (_, _, size) in _OXM.items()}
-_PLAIN = {name: (cls << 16 | number << 9 | size).to_bytes(4) for name, (cls, number, size) in _OXM.items()}
-_MASKED = {
-    name: (cls << 16 | number << 9 | 1 << 8 | 2 * size).to_bytes(4) for name, (cls, number, size) in _OXM.items()
-}
+_SIZES = {name: size for name, (_, _, size) in OXM.items()}
+_PLAIN = {name: (cls << 16 | number << 9 | size).to_bytes(4) for name, (cls, number, size) in OXM.items()}
+_MASKED = {name: (cls << 16 | number << 9 | 1 << 8 | 2 * size).to_bytes(4) for name, (cls, number, size) in OXM.items()}
 _NXM_IN_PORT = 2
 """The header of Open vSwitch's own ingress port field, which has 16 bits."""
 
 _BUNDLE_ADD = Struct("!BBHIIII2xH")
 _FLOW_MOD = Struct("!BBHIQQBBHHHIIIH2x")
 _MATCH = Struct("!HH")
+_METADATA = Struct("!4sQQ")
 _METER = Struct("!HHI")
 _ACTIONS = Struct("!HH4x")
 _WRITE_METADATA = Struct("!HH4xQQ")
@@ -75,6 +74,7 @@ _OUTPUT = Struct("!HHIH6x")
 _REG_LOAD = Struct("!HHIHHIQ")
 _RESUBMIT = Struct("!HHIHHB3x")
 _IN_PORT_16 = 0xFFF8
+_PADDING = [bytes(count) for count in range(8)]
 
 BUNDLE_FLAGS = ofp.ONF_BF_ATOMIC | ofp.ONF_BF_ORDERED
 
@@ -82,13 +82,11 @@ BUNDLE_FLAGS = ofp.ONF_BF_ATOMIC | ofp.ONF_BF_ORDERED
 def in_bundle(bundle: int, change: Change, cookie: int, xid: int) -> bytes:
     """The message that adds a change to a bundle (ONF extension 230); flows get the cookie, with their note in it."""
     added = _message(change, cookie, xid)
-    return (
-        _BUNDLE_ADD.pack(
-            *(ofp.OFP_VERSION, ofp.OFPT_EXPERIMENTER, _BUNDLE_ADD.size + len(added), xid),
-            *(ofproto_common.ONF_EXPERIMENTER_ID, ofp.ONF_ET_BUNDLE_ADD_MESSAGE, bundle, BUNDLE_FLAGS),
-        )
-        + added
+    head = _BUNDLE_ADD.pack(
+        *(ofp.OFP_VERSION, ofp.OFPT_EXPERIMENTER, _BUNDLE_ADD.size + len(added), xid),
+        *(ofproto_common.ONF_EXPERIMENTER_ID, ofp.ONF_ET_BUNDLE_ADD_MESSAGE, bundle, BUNDLE_FLAGS),
     )
+    return head + added
 
 
 def _message(change: Change, cookie: int, xid: int) -> bytes:
@@ -106,26 +104,21 @@ def _message(change: Change, cookie: int, xid: int) -> bytes:
 
 def _put_flow(flow: Flow, cookie: int, xid: int) -> bytes:
     body = _match(flow.match) + _instructions(flow.meter, flow.actions, flow.goto)
-    return (
-        _FLOW_MOD.pack(
-            *(ofp.OFP_VERSION, ofp.OFPT_FLOW_MOD, _FLOW_MOD.size + len(body), xid, cookie | flow.note, 0),
-            *(flow.table.id, ofp.OFPFC_ADD, flow.idle_timeout, 0, flow.priority, ofp.OFP_NO_BUFFER, 0, 0),
-            ofp.OFPFF_SEND_FLOW_REM if flow.idle_timeout else 0,
-        )
-        + body
+    flags = ofp.OFPFF_SEND_FLOW_REM if flow.idle_timeout else 0
+    head = _FLOW_MOD.pack(
+        *(ofp.OFP_VERSION, ofp.OFPT_FLOW_MOD, _FLOW_MOD.size + len(body), xid, cookie | flow.note, 0, flow.table.id),
+        *(ofp.OFPFC_ADD, flow.idle_timeout, 0, flow.priority, ofp.OFP_NO_BUFFER, 0, 0, flags),
     )
+    return head + body
 
 
 def _remove_flow(flow: Flow, xid: int) -> bytes:
     body = _match(flow.match)
-    return (
-        _FLOW_MOD.pack(
-            *(ofp.OFP_VERSION, ofp.OFPT_FLOW_MOD, _FLOW_MOD.size + len(body), xid, p.OWNER, p.OWNER_MASK),
-            *(flow.table.id, ofp.OFPFC_DELETE_STRICT, 0, 0, flow.priority, ofp.OFP_NO_BUFFER),
-            *(ofp.OFPP_ANY, ofp.OFPG_ANY, 0),
-        )
-        + body
+    head = _FLOW_MOD.pack(
+        *(ofp.OFP_VERSION, ofp.OFPT_FLOW_MOD, _FLOW_MOD.size + len(body), xid, p.OWNER, p.OWNER_MASK, flow.table.id),
+        *(ofp.OFPFC_DELETE_STRICT, 0, 0, flow.priority, ofp.OFP_NO_BUFFER, ofp.OFPP_ANY, ofp.OFPG_ANY, 0),
     )
+    return head + body
 
 
 def _match(matches: Iterable[Match]) -> bytes:
@@ -133,13 +126,13 @@ def _match(matches: Iterable[Match]) -> bytes:
     fields, bits = [], []
     for match in matches:
         if match.field.width:
-            bits.append((match.field, match.value))
+            bits.append(match)
         else:
             fields.append(_oxm(match.field.oxm, match.value, match.mask))
     if bits:
-        fields.append(_oxm(OXM_METADATA, *_metadata(bits)))
-    fields.sort()
-    return _padded(_MATCH.pack(ofp.OFPMT_OXM, _MATCH.size + sum(map(len, fields))) + b"".join(fields))
+        fields.append(_METADATA.pack(_MASKED[OXM_METADATA], *_metadata(bits)))
+    data = b"".join(sorted(fields))
+    return _padded(_MATCH.pack(ofp.OFPMT_OXM, _MATCH.size + len(data)) + data)
 
 
 def _oxm(name: str, value: Value, mask: Value | None = None) -> bytes:
@@ -157,21 +150,20 @@ def _value(value: Value, size: int) -> bytes:
     return bytes.fromhex(value.replace(":", "")) if ":" in value else inet_aton(value)
 
 
-def _metadata(parts: Iterable[tuple[Field, Value]]) -> tuple[int, int]:
+def _metadata(parts: Iterable[Match | Set]) -> tuple[int, int]:
     """Value and mask of the metadata's parts."""
     value = mask = 0
-    for field, part in parts:
-        assert isinstance(part, int)
-        value |= part << field.shift
-        mask |= (1 << field.width) - 1 << field.shift
+    for part in parts:
+        assert isinstance(part.value, int)
+        value |= part.value << part.field.shift
+        mask |= (1 << part.field.width) - 1 << part.field.shift
     return value, mask
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=REMEMBERED)
 def _instructions(meter: int | None, actions: tuple[Action, ...], goto: Table | None) -> bytes:
-    """All addresses behind another VTEP have the same: they are remembered."""
-    metadata = [(action.field, action.value) for action in actions if isinstance(action, Set) and action.field.width]
-    applied = _actions(each for each in actions if not (isinstance(each, Set) and each.field.width))
+    metadata = [action for action in actions if isinstance(action, Set) and action.field.width]
+    applied = _actions(action for action in actions if action not in metadata)
     packed = b"" if meter is None else _METER.pack(ofp.OFPIT_METER, _METER.size, meter)
     if applied:
         packed += _ACTIONS.pack(ofp.OFPIT_APPLY_ACTIONS, _ACTIONS.size + len(applied)) + applied
@@ -233,4 +225,4 @@ def _bucket(bucket: Bucket, weight: int) -> bytes:
 
 def _padded(data: bytes) -> bytes:
     """OpenFlow's structures end on 64 bits."""
-    return data + bytes(-len(data) % 8)
+    return data + _PADDING[-len(data) % 8]
