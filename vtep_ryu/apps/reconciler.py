@@ -76,6 +76,7 @@ class Reconciler:
         self._retry_at = 0.0
         self._epoch = 0
         self._wake = hub.Event()
+        self._stirred = True
         self._early_ports: list[tuple[Port, bool]] | None = []
 
     def wake(self) -> None:
@@ -101,7 +102,7 @@ class Reconciler:
                     self._publish(self.vtep.news(), False)
                     self._reconciling = True
                     self._reconcile()
-                    self._reconciling = False
+                    self._reconciling, self._stirred = False, True
                     self._on_reconciled()
                     if again:
                         self._tried_again(again)
@@ -143,12 +144,21 @@ class Reconciler:
         self._retry_at = time.monotonic() + (0 if has_room else RETRY_SECONDS)
 
     def report(self, interval: float, report: Report) -> None:
-        """Report the bindings' statistics every interval seconds, until the connection is lost."""
+        """Report the bindings' statistics every interval seconds, until the connection is lost.
+
+        Where no frame has come and nothing has changed there are none to read: each flow is some work.
+        """
+        before: list[tuple[int, int, int]] = []
         try:
             while True:
                 hub.sleep(interval)
                 if self.vtep.storms.rate:
                     self.vtep.storms.read(self.switch.meters.dropped(), time.monotonic())
+                stirred, self._stirred = self._stirred, not self.served
+                totals = [self.switch.totals(table.id) for table in (p.CLASSIFY, p.EGRESS, p.UNDELIVERED)]
+                if totals == before and not stirred:
+                    continue
+                before = totals
                 classify, counters = self.switch.counters(p.CLASSIFY), self.switch.counters
                 counted = count(classify, counters(p.EGRESS))
                 impossible = [flow for source in learn.IMPOSSIBLE for flow in counters(p.LEARN, source)]

@@ -20,7 +20,7 @@ from vtep_ryu.core.model import Port
 from vtep_ryu.core.plan import Change, PutMeter, RemoveGroup, RemoveMeter, Step
 from vtep_ryu.core.statistics import Counted
 from vtep_ryu.core.units import Unit
-from vtep_ryu.drivers import messages, packer, packet_in
+from vtep_ryu.drivers import flow_stats, messages, packer, packet_in
 from vtep_ryu.drivers.meters import Meters
 
 LOG = logging.getLogger(__name__)
@@ -33,6 +33,9 @@ STEPS_PER_BUNDLE = 5000
 
 MESSAGES_PER_WRITE = 200
 """Packed at once, some 30 KB. Ryu's queue holds 16 such writes; who has more waits until the switch has taken some."""
+
+
+flow_stats.install()
 
 
 class SwitchLost(Exception):
@@ -147,7 +150,15 @@ class Switch:
 
     def counters(self, table: Table, match: tuple[Match, ...] = ()) -> list[Counted]:
         """What the flows of a table have counted, ours only; with a match, those that match this or less of it."""
-        return [(dict(flow.match.items()), flow.packet_count, flow.byte_count) for flow in self._flows(table, match)]
+        return [(flow.match, flow.packet_count, flow.byte_count) for flow in self._flows(table, match)]
+
+    def totals(self, table_id: int) -> tuple[int, int, int]:
+        """How many flows of ours a table, or OFPTT_ALL, has, and the packets and bytes that they have counted."""
+        request = parser.OFPAggregateStatsRequest(
+            *(self._datapath, 0, table_id, ofp.OFPP_ANY, ofp.OFPG_ANY, p.OWNER, p.OWNER_MASK, parser.OFPMatch())
+        )
+        (reply,) = self._request(request)
+        return reply.body.flow_count, reply.body.packet_count, reply.body.byte_count
 
     def group_ids(self) -> set[int]:
         """The ids of the groups there that are ours."""
@@ -185,24 +196,14 @@ class Switch:
         """
         self.meters.read()
         had_meters = self.meters.forget_others(())
-        request = parser.OFPAggregateStatsRequest(
-            self._datapath,
-            0,
-            ofp.OFPTT_ALL,
-            ofp.OFPP_ANY,
-            ofp.OFPG_ANY,
-            p.OWNER,
-            p.OWNER_MASK,
-            parser.OFPMatch(),
-        )
-        (reply,) = self._request(request)
-        if not reply.body.flow_count:
+        flows, _, _ = self.totals(ofp.OFPTT_ALL)
+        if not flows:
             return had_meters
         self.forget_groups(self.group_ids())
         self._request(messages.remove_flows(self._datapath, p.OWNER, p.OWNER_MASK), barrier=True)
         return True
 
-    def _flows(self, table: Table, match: tuple[Match, ...] = ()) -> list[Any]:
+    def _flows(self, table: Table, match: tuple[Match, ...] = ()) -> list[flow_stats.FlowStats]:
         """The statistics of a table's flows, ours only."""
         request = parser.OFPFlowStatsRequest(
             self._datapath,
