@@ -26,22 +26,22 @@ from vtep_ryu.core.vtep import Vtep
 def render(vtep: Vtep, unit: Unit) -> Rendering:
     """What the switch needs for a unit; NOTHING for one that is not there any more, or waits for something."""
     match unit:
+        case RemoteUnit(logical_switch, mac):
+            return _remote(vtep, logical_switch, mac)
+        case StationUnit(logical_switch, mac):
+            return _station(vtep, logical_switch, mac)
         case AlwaysUnit():
             return Rendering((*p.misses(), *learn.always(), *forward.always()))
         case BindingUnit(place):
             return _binding(vtep, place)
         case StormUnit(port):
             return _storm(vtep, port)
-        case StationUnit(logical_switch, mac):
-            return _station(vtep, logical_switch, mac)
         case FrozenUnit(logical_switch, mac):
             return _frozen(vtep, logical_switch, mac)
         case FloodUnit(logical_switch):
             return _flood(vtep, logical_switch)
         case SourceUnit(logical_switch, source):
             return _source(vtep, logical_switch, source)
-        case RemoteUnit(logical_switch, mac):
-            return _remote(vtep, logical_switch, mac)
         case MulticastUnit(logical_switch, mac):
             return _multicast(vtep, logical_switch, mac)
 

@@ -341,7 +341,8 @@ class Vtep:
 
     def _is_elsewhere(self, logical_switch: str, mac: str) -> bool:
         """Whether the NVC says that an address is behind another VTEP: it may tell us of our own, too."""
-        return self.database.remote_ip(logical_switch, mac) not in (None, *self.tunnel_ips)
+        ip = self.database.remote_ip(logical_switch, mac)
+        return ip is not None and ip not in self.tunnel_ips
 
     def is_pinned(self, logical_switch: str, mac: str) -> bool:
         """Whether an address may not be learned, since the NVC's rows have it behind another VTEP."""
