@@ -1,5 +1,6 @@
 """drivers/idl.py beside the ovs package's own IDL: the same rows after the same random transactions."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,8 +96,9 @@ def _helper() -> Any:
 
 
 def _catch_up(idl: Any) -> None:
-    seen = -1
+    seen, patience = -1, time.monotonic() + 30
     while idl.state != idl.IDL_S_MONITORING or idl.change_seqno != seen:
+        assert time.monotonic() < patience, f"{type(idl).__name__} is in state {idl.state}"
         seen = idl.change_seqno
         poller = ovs.poller.Poller()
         idl.wait(poller)
