@@ -17,7 +17,7 @@ from vtep_ryu.core.model import Port
 from vtep_ryu.core.plan import plan
 from vtep_ryu.core.render import render
 from vtep_ryu.core.statistics import BindingStats, count, of_bindings
-from vtep_ryu.core.units import AlwaysUnit, RemoteUnit, StationUnit, Unit
+from vtep_ryu.core.units import AlwaysUnit, RemoteUnit, StationUnit, Unit, next_part
 from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost
 
@@ -37,6 +37,9 @@ TURNS: Mapping[type[Unit], int] = {StationUnit: 1, RemoteUnit: 2}
 
 UNITS_PER_PART = 2000
 """Units of a switch that is taken over which are planned at once: it hangs up where it hears nothing of us for 10 s."""
+
+REMOTES_PER_TURN = 1000
+"""How many of very many new remote addresses are applied before stations are learned again."""
 
 Publish = Callable[[dict[tuple[str, str], str | None], bool], None]
 """Takes local addresses with their locators, and whether these are all there are."""
@@ -101,7 +104,7 @@ class Reconciler:
                     self.vtep.dirty.update(again)
                     self._publish(self.vtep.news(), False)
                     self._reconciling = True
-                    self._reconcile()
+                    self._reconcile(self._next_part())
                     self._reconciling, self._stirred = False, True
                     self._on_reconciled()
                     if again:
@@ -205,11 +208,11 @@ class Reconciler:
         self._epoch = (max(learned.epochs, default=0) + 1) % p.EPOCHS
         self._publish(vtep.all_news(), True)
         # The epoch shows in the learn table before anything else has it: if we end half-way, the next one is a new one.
-        vtep.dirty = {AlwaysUnit()}
-        self._reconcile()
+        vtep.dirty = set()
+        self._reconcile({AlwaysUnit()})
         for units in _parts(vtep.inventory.every()):
-            vtep.dirty.update(units)
-            self._reconcile()
+            changed, vtep.dirty = vtep.dirty, set()
+            self._reconcile(changed.union(units))
         switch.forget_other_epochs(self._epoch)
         there = {group.id for rendering in self._installed.values() for group in rendering.groups}
         switch.forget_groups(switch.group_ids() - there)
@@ -220,8 +223,17 @@ class Reconciler:
         self.served = served
         self._on_served()
 
-    def _reconcile(self) -> None:
-        wanted = self._render()
+    def _next_part(self) -> set[Unit]:
+        """What is dirty, or a part of it, for which the rest waits."""
+        part = next_part(self.vtep.dirty, REMOTES_PER_TURN)
+        self.vtep.dirty -= part
+        if self.vtep.dirty:
+            self.wake()
+        return part
+
+    def _reconcile(self, units: set[Unit]) -> None:
+        """Apply what these units are now. What changes meanwhile is dirty again."""
+        wanted = self._render(units)
         steps = plan(wanted, self._installed)
         for step in steps if LOG.isEnabledFor(logging.DEBUG) else ():
             LOG.debug("%s: %s", self.vtep.name, step.change)
@@ -250,10 +262,9 @@ class Reconciler:
             text = f"{self.vtep.describe(unit)} is refused by the switch: {why}"
             self.vtep.switch_faults.find(unit, faults.refused(unit), text)
 
-    def _render(self) -> dict[Unit, Rendering]:
+    def _render(self, units: set[Unit]) -> dict[Unit, Rendering]:
         wanted: dict[Unit, Rendering] = {}
-        while self.vtep.dirty:
-            unit = self.vtep.dirty.pop()
+        for unit in units:
             try:
                 wanted[unit] = render(self.vtep, unit)
             except Exception as error:
