@@ -126,7 +126,7 @@ FIGURES = (
         SWITCHES,
         "% of a core",
         "User and system time of the process (ovs-vtep: and of the tools that it runs) over some seconds, with all MACs"
-        " installed, default options.",
+        " installed for half as long, default options.",
         (Goal("program", 1000, 0.5),),
     ),
     Figure(

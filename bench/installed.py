@@ -70,6 +70,7 @@ def _idle(run: Run, name: str, side: Side, switches: int) -> Iterator[Point]:
     if run.wants("idle"):
         seconds = run.scale.idle_seconds
         run.say(f"idle: {seconds} s with {switches:,} logical switches, {name}")
+        time.sleep(seconds / 2)  # Statistics are read every 5 s: what was just installed is looked at once more.
         before = _processor_seconds(side.pid)
         time.sleep(seconds)
         used = _processor_seconds(side.pid) - before
