@@ -144,7 +144,7 @@ def next_part(units: Collection[Unit], most: int) -> set[Unit]:
 
     Nothing that a remote address or a station owns passes to another unit, unless units of other kinds change with it.
     """
-    if len(units) <= most or not all(isinstance(unit, RemoteUnit | StationUnit) for unit in units):
+    if len(units) <= most or not {RemoteUnit, StationUnit}.issuperset(map(type, units)):
         return set(units)
-    stations = (unit for unit in units if isinstance(unit, StationUnit))
-    return {*stations, *islice((unit for unit in units if isinstance(unit, RemoteUnit)), most)}
+    stations = (unit for unit in units if type(unit) is StationUnit)
+    return {*stations, *islice((unit for unit in units if type(unit) is RemoteUnit), most)}
