@@ -54,6 +54,11 @@ class Soak:
         found = checks.rows(self._site) | checks.more_rows(self._site)
         return found if found["Ucast_Macs_Local"] == len(self._site.pairs) else None
 
+    def _left(self) -> dict[str, tuple[int, int]]:
+        """How many rows and flows there were at first, and are now, where that is not the same."""
+        now = checks.rows(self._site) | checks.more_rows(self._site)
+        return {what: (was, now[what]) for what, was in self._rows.items() if now[what] != was}
+
     def end(self) -> None:
         """When all has gone that has come since, there are as many rows and flows as at first; raises Wrong."""
         step = Step("all that came goes", lambda site: site.nvc.only_steady(VNI, [site.far.mac]))
@@ -62,8 +67,10 @@ class Soak:
                 step.act(self._site)
                 self._site.nvc.note()
                 checks.check(self._site)
-                rested = self._site.node.wait_until(self._rested, 60, "the stations to go")
-            left = {what: (was, rested[what]) for what, was in self._rows.items() if rested[what] != was}
+                self._site.node.wait_until(self._rested, 60, "the stations to go")
+                patience = time.monotonic() + 30  # The last of their flows goes after its row.
+                while (left := self._left()) and time.monotonic() < patience:
+                    time.sleep(0.1)
             assert not left, f"as many at first, and in the end: {left}"
         except Exception as error:
             raise Wrong(len(self.samples) + 1, step, error) from error
