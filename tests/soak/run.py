@@ -46,18 +46,14 @@ class Soak:
         """See what there is at first."""
         with traffic(*self._site.pairs):
             self._site.nvc.follow()
-            checks.as_rendered(self._site)
-            self._rows = self._site.node.wait_until(self._rested, 60, "two stations and no more")
+            self._rows = self._at_rest()
 
-    def _rested(self) -> dict[str, int] | None:
+    def _at_rest(self) -> dict[str, int]:
         """The rows and flows that there are once nothing is known but the two stations with traffic."""
-        found = checks.rows(self._site) | checks.more_rows(self._site)
-        return found if found["Ucast_Macs_Local"] == len(self._site.pairs) else None
-
-    def _left(self) -> dict[str, tuple[int, int]]:
-        """How many rows and flows there were at first, and are now, where that is not the same."""
-        now = checks.rows(self._site) | checks.more_rows(self._site)
-        return {what: (was, now[what]) for what, was in self._rows.items() if now[what] != was}
+        local, pairs = "Ucast_Macs_Local", len(self._site.pairs)
+        self._site.node.wait_until(lambda: checks.rows(self._site)[local] == pairs, 60, "two stations and no more")
+        checks.as_rendered(self._site)  # The last flow of a station goes after its row.
+        return checks.rows(self._site) | checks.more_rows(self._site)
 
     def end(self) -> None:
         """When all has gone that has come since, there are as many rows and flows as at first; raises Wrong."""
@@ -67,10 +63,8 @@ class Soak:
                 step.act(self._site)
                 self._site.nvc.note()
                 checks.check(self._site)
-                self._site.node.wait_until(self._rested, 60, "the stations to go")
-                patience = time.monotonic() + 30  # The last of their flows goes after its row.
-                while (left := self._left()) and time.monotonic() < patience:
-                    time.sleep(0.1)
+                rested = self._at_rest()
+            left = {what: (was, rested[what]) for what, was in self._rows.items() if rested[what] != was}
             assert not left, f"as many at first, and in the end: {left}"
         except Exception as error:
             raise Wrong(len(self.samples) + 1, step, error) from error
