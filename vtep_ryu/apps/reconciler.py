@@ -12,12 +12,13 @@ from ryu.lib import hub
 
 from vtep_ryu.core import faults, learn
 from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.backlog import Backlog
 from vtep_ryu.core.flow import NOTHING, Rendering
 from vtep_ryu.core.model import Port
 from vtep_ryu.core.plan import plan
 from vtep_ryu.core.render import render
 from vtep_ryu.core.statistics import BindingStats, count, of_bindings
-from vtep_ryu.core.units import AlwaysUnit, RemoteUnit, StationUnit, Unit, next_part
+from vtep_ryu.core.units import AlwaysUnit, RemoteUnit, StationUnit, Unit
 from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost
 
@@ -38,7 +39,7 @@ TURNS: Mapping[type[Unit], int] = {StationUnit: 1, RemoteUnit: 2}
 UNITS_PER_PART = 2000
 """Units of a switch that is taken over which are planned at once: it hangs up where it hears nothing of us for 10 s."""
 
-REMOTES_PER_TURN = 5000
+REMOTES_PER_TURN = 1000
 """How many of very many new remote addresses are applied before stations are learned again."""
 
 Publish = Callable[[dict[tuple[str, str], str | None], bool], None]
@@ -74,6 +75,7 @@ class Reconciler:
         self._on_served = on_served
         self._on_reconciled = on_reconciled
         self._installed: dict[Unit, Rendering] = {}
+        self._backlog = Backlog()
         self._refused: dict[Unit, None] = {}
         self._retries = 1
         self._retry_at = 0.0
@@ -89,7 +91,7 @@ class Reconciler:
     @property
     def is_behind(self) -> bool:
         """Whether a switch that is served is not yet as the Vtep wants it."""
-        return self.served and (self._reconciling or bool(self.vtep.dirty))
+        return self.served and (self._reconciling or bool(self.vtep.dirty or self._backlog))
 
     def run(self) -> None:
         """Take the switch over, then follow the Vtep until the connection is lost."""
@@ -225,9 +227,10 @@ class Reconciler:
 
     def _next_part(self) -> set[Unit]:
         """What is dirty, or a part of it, for which the rest waits."""
-        part = next_part(self.vtep.dirty, REMOTES_PER_TURN)
-        self.vtep.dirty -= part
-        if self.vtep.dirty:
+        changed, self.vtep.dirty = self.vtep.dirty, set()
+        self._backlog.touch(changed)
+        part = self._backlog.take(REMOTES_PER_TURN)
+        if self._backlog:
             self.wake()
         return part
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import islice
 from typing import TypeAlias
 
 from vtep_ryu.core.model import Place
@@ -137,14 +135,3 @@ Touch: TypeAlias = (
     | MulticastUnit
 )
 """What a change of the database can touch: a row that a VTEP follows as such, or a unit at once."""
-
-
-def next_part(units: Collection[Unit], most: int) -> set[Unit]:
-    """What is to be dealt with at once: everything, but of remote addresses alone no more than so many, and stations.
-
-    Nothing that a remote address or a station owns passes to another unit, unless units of other kinds change with it.
-    """
-    if len(units) <= most or not {RemoteUnit, StationUnit}.issuperset(map(type, units)):
-        return set(units)
-    stations = (unit for unit in units if type(unit) is StationUnit)
-    return {*stations, *islice((unit for unit in units if type(unit) is RemoteUnit), most)}

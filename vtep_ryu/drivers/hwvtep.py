@@ -71,8 +71,10 @@ OPTIONAL = frozenset(
 REMOTES = "Ucast_Macs_Remote"
 """The table that can be very large. Its rows are tuples, of the UUID and the columns above: see drivers/idl.py."""
 
-REMOTES_PER_UPDATE = 1000
-"""Rows of it that are handed over at once: a few milliseconds of the main thread."""
+REMOTES_PER_UPDATE = 100
+"""Rows of it that are handed over at once: half a millisecond of the main thread. Each turn of its loop takes one such
+part of very many, and a reconciliation, which waits for the switch, is a dozen turns.
+"""
 
 _PLAIN_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
