@@ -35,8 +35,8 @@ class Scale:
     their_firsts: int = 10
     loads_meanwhile: tuple[int, ...] = (1_000, 10_000, 100_000)
     throughput: tuple[int, ...] = (100, 10_000)
-    throughput_rounds: int = 5
-    throughput_seconds: int = 4
+    throughput_rounds: int = 12
+    throughput_seconds: int = 2
     their_macs: int = 10
     """As many ovs-vtep has installed for the throughput; 0: without it."""
     quiet: float = 2

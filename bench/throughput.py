@@ -60,7 +60,7 @@ def _answers(run: Run, lab: Lab, path: Path) -> bool:
 
 
 def _rounds(run: Run, paths: list[Path], macs: int) -> Iterator[Point]:
-    """Everybody takes turns, so that what else the machine does meets all alike."""
+    """Everybody takes turns, now forward, now backward, so that what else the machine does meets all alike."""
     scale = run.scale
     tests: dict[str, tuple[Callable[[Host, Host, float], float], float]] = {
         "tcp": (Host.iperf, 1e6),
@@ -71,7 +71,7 @@ def _rounds(run: Run, paths: list[Path], macs: int) -> Iterator[Point]:
         seen: dict[str, list[float]] = {path.side: [] for path in paths}
         for turn in range(scale.throughput_rounds):
             run.say(f"{figure}: round {turn + 1} of {scale.throughput_rounds} with {macs:,} MACs")
-            for path in paths:
+            for path in paths[:: -1 if turn % 2 else 1]:
                 seen[path.side].append(send(path.near, path.far, scale.throughput_seconds) / unit)
         for side, values in seen.items():
             yield Point(figure, side, "median", macs, median(values), len(values))
