@@ -2,11 +2,14 @@
 
 ``vtep_ryu.pth`` in site-packages calls :func:`install` at every interpreter start, so this module imports nothing
 heavy. It puts a finder in front of ``sys.meta_path``, which waits for the modules in :data:`BEFORE` and :data:`AFTER`.
+
+Where this program is what ``ryu-manager`` runs, it also leaves out what its imports would do in vain: half a second.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 APP = "vtep_ryu.apps.vtep"
@@ -42,16 +45,39 @@ def _add_already_handled(wsgi: ModuleType) -> None:
         wsgi.ALREADY_HANDLED = ()  # type: ignore[attr-defined]
 
 
+def _is_ours() -> bool:
+    """Whether this is ``ryu-manager`` with this program."""
+    return any(APP in argument for argument in sys.argv[1:])
+
+
 def _register_options(ryu_cfg: ModuleType) -> None:
     """``ryu-manager`` parses its command line before it imports an application: too late to register options."""
-    if any(APP in argument for argument in sys.argv[1:]):
+    if _is_ours():
         from vtep_ryu import options
 
         options.attach(ryu_cfg.CONF)
 
 
-BEFORE: dict[str, Callable[[], None]] = {"eventlet": _quieten_eventlet, "ryu": _hide_syntax_warnings}
+def _leave_names_to_the_system() -> None:
+    """Spare eventlet its own resolver: this program knows addresses and no names."""
+    if _is_ours():
+        os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
+
+
+def _patch_threads_now(eventlet: ModuleType) -> None:
+    """``ryu-manager`` does it last; then eventlet looks through everything that was imported for locks to replace."""
+    if _is_ours() and "--enable-debugger" not in sys.argv:
+        eventlet.monkey_patch(thread=True)
+
+
+def _prepare_eventlet() -> None:
+    _quieten_eventlet()
+    _leave_names_to_the_system()
+
+
+BEFORE: dict[str, Callable[[], None]] = {"eventlet": _prepare_eventlet, "ryu": _hide_syntax_warnings}
 AFTER: dict[str, Callable[[ModuleType], None]] = {
+    "eventlet": _patch_threads_now,
     "eventlet.wsgi": _add_already_handled,
     "ryu.cfg": _register_options,
 }
@@ -64,6 +90,8 @@ class _Finder:
     def find_spec(cls, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name in BEFORE:
             BEFORE[name]()
+        if name == "distutils" and _is_ours():  # Ryu compares two versions; setuptools would bring all of its own.
+            return PathFinder.find_spec(name)
         if name not in AFTER:
             return None
         others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not cls)

@@ -106,6 +106,24 @@ def test_other_applications_see_nothing_of_the_options():
     )
 
 
+IN_VAIN = "{'dns', 'pkg_resources', 'setuptools'}"
+ARE_THREADS_GREEN = "__import__('eventlet').patcher.is_monkey_patched('thread')"
+
+
+def test_what_this_application_does_not_use_is_not_imported():
+    code = f"import sys, ryu.cmd.manager; print({IN_VAIN} & set(sys.modules))"
+    assert python(code, "vtep_ryu.apps.vtep") == "set()"
+
+
+def test_other_applications_have_the_resolver_of_eventlet():
+    assert python("import os, eventlet; print(os.environ.get('EVENTLET_NO_GREENDNS'))", "app") == "None"
+
+
+def test_threads_are_green_at_once_for_this_application_and_not_where_a_debugger_is_to_be_used():
+    arguments = {"vtep_ryu.apps.vtep": "True", "other": "False", "vtep_ryu.apps.vtep --enable-debugger": "False"}
+    assert {each: python(f"print({ARE_THREADS_GREEN})", *each.split()) for each in arguments} == arguments
+
+
 def test_help_of_ryu_manager_lists_the_options_and_nothing_else_is_printed():
     done = subprocess.run([RYU_MANAGER, "vtep_ryu.apps.vtep", "--help"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
