@@ -9,7 +9,6 @@ from vtep_ryu.core.database import Database
 from vtep_ryu.core.model import UNKNOWN_DST, Place, Port, Settings
 from vtep_ryu.core.pipeline import tunnel_port_name
 from vtep_ryu.core.units import (
-    AlwaysUnit,
     BindingUnit,
     FloodUnit,
     MulticastUnit,
@@ -360,7 +359,15 @@ def test_a_new_vtep_follows_the_row_that_is_there_already():
     vtep = Vtep("br0", database, Settings())
     assert vtep.tunnel_ips == ("10.2.2.1",)
     assert set(vtep.bindings.logical_switches()) == {LS0, LS1}
-    assert AlwaysUnit() in vtep.dirty
+
+
+def test_until_a_switch_is_taken_over_nothing_is_dirty():
+    database = Database()
+    database.apply(difference(state(), state(BASE, REMOTE)))
+    vtep = Vtep("br0", database, Settings())
+    vtep.touch(database.apply(difference(state(BASE, REMOTE), state(BASE))))
+    vtep.set_ports({P0.port: Port(P0.port, 1, up=True)})
+    assert not vtep.dirty
 
 
 def test_the_tunnel_ports_are_those_that_exist_in_the_order_of_the_addresses():

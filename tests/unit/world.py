@@ -181,6 +181,7 @@ class World:
     def __init__(self, *blocks: str | State, settings: Settings | None = None, name: str = "br0") -> None:
         self.database = Database()
         self.vtep = Vtep(name, self.database, settings or Settings())
+        self.vtep.dirty = set()
         self.now = EMPTY
         self.become(*blocks)
 

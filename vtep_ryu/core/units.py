@@ -135,3 +135,12 @@ Touch: TypeAlias = (
     | MulticastUnit
 )
 """What a change of the database can touch: a row that a VTEP follows as such, or a unit at once."""
+
+
+class Unheeded(set[Unit]):
+    """What is dirty until a switch is taken over: nothing is noted, for it is given all that there is."""
+
+    def _ignore(self, *units: object) -> None:
+        """Do not even find out what the units are: there may be very many."""
+
+    add = update = _ignore

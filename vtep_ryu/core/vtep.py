@@ -1,7 +1,8 @@
 """One VTEP: a physical switch's view of the database, its ports and its stations, and which units a change touches.
 
 Nothing here says what a unit looks like on the switch: that is render.py. The methods only take in what happened; what
-follows from it is read from dirty (units to render anew) and news() (local addresses to publish).
+follows from it is read from dirty (units to render anew, once a switch is taken over) and news() (local addresses to
+publish).
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from vtep_ryu.core.storms import Storms
 from vtep_ryu.core.titles import Titles
 from vtep_ryu.core.tunnels import Tunnels
 from vtep_ryu.core.units import (
-    AlwaysUnit,
     BindingUnit,
     FloodUnit,
     FrozenUnit,
@@ -40,6 +40,7 @@ from vtep_ryu.core.units import (
     StormUnit,
     Touch,
     TunnelTouched,
+    Unheeded,
     Unit,
 )
 from vtep_ryu.core.words import port_in_words, sighting_in_words, tunnel_ips_in_words, unit_in_words
@@ -67,7 +68,7 @@ class Vtep:
         self.inventory = Inventory(database, self.bindings, self.stations, self.moves)
         self.sessions = Sessions(name, database, self._title, self._touch_member)
         self.ports: dict[str, Port] = {}
-        self.dirty: set[Unit] = {AlwaysUnit()}
+        self.dirty: set[Unit] = Unheeded()
         self._row: PhysicalSwitch | None = None
         self._news: set[tuple[str, str]] = set()
         self._names: dict[int, str] = {}
