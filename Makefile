@@ -6,7 +6,7 @@ DATAPATH ?= netdev
 BIN = .venv/bin
 # A file of tests shares its labs, so it stays in one process. Most tests wait most of the time: three do for two cores.
 PYTEST = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile
-TYPED = vtep_ryu/core vtep_ryu/drivers vtep_ryu/command vtep_ryu/compat.py vtep_ryu/options.py
+TYPED = vtep_ryu/core vtep_ryu/drivers vtep_ryu/command vtep_ryu/show vtep_ryu/compat.py vtep_ryu/options.py
 
 export PATH := $(PATH):/usr/sbin:/sbin
 export VTEP_DATAPATH = $(DATAPATH)

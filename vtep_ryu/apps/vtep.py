@@ -20,6 +20,7 @@ from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3 as ofp
 
 from vtep_ryu import __version__, listening, options
+from vtep_ryu.apps.answers import Answers
 from vtep_ryu.apps.logs import set_format
 from vtep_ryu.apps.reconciler import Reconciler
 from vtep_ryu.core import pipeline as p
@@ -124,6 +125,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._published: set[str] = set()
         self._switches: dict[int, Switch] = {}
         self._reconcilers: dict[int, Reconciler] = {}
+        self._answers = Answers(self._control, self._database, self._vteps, self._reconcilers)
         self._threads: dict[int, list[Any]] = {}
         self._cleaned: set[int] = set()
         self._settling = False
@@ -140,7 +142,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         companions: dict[Companion[Any, Any], Callable[[Any], None]] = {
             self._hwvtep: self._on_update,
             self._openvswitch: self._on_bridges,
-            self._control: self._on_log_level,
+            self._control: self._answers.take,
         }
         for companion, receive in companions.items():
             companion.start()
@@ -170,10 +172,6 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         while listening.obstacle(host, port):
             hub.sleep(LISTENER_SECONDS)
         raise RuntimeError(f"{host}:{port} is not listened on any more")
-
-    def _on_log_level(self, level: str) -> None:
-        logging.getLogger("vtep_ryu").setLevel(level)
-        LOG.log(logging.getLevelName(level), "log level %s", level)
 
     def _post_status(self, **changes: tuple[str, ...]) -> None:
         counters = {name: vtep.counters.copy() for name, vtep in sorted(self._vteps.items())}

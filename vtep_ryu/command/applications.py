@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,21 @@ import ovs.stream
 
 from vtep_ryu.command.databases import Databases
 from vtep_ryu.command.steps import SOON, Steps
+from vtep_ryu.drivers import jsonrpc
+from vtep_ryu.drivers.unixctl import Caller
+from vtep_ryu.show.commands import FORMAT, Question
 
 ANSWER_SECONDS = 2.0
+GONE = "the application has gone"
 
 
 class Application:
     """A connection to an application's control socket."""
 
     def __init__(self, stream: Any) -> None:
-        self._connection = ovs.jsonrpc.Connection(stream)
-        self._asked: int | None = None
-        self._answer: str | None = None
+        self._connection = jsonrpc.Connection(stream)
+        self._awaited: dict[int, Callable[[Any], None]] = {}
+        self._callers: dict[int, Caller] = {}
         self.gone = False
         self.pid = 0
 
@@ -35,16 +40,26 @@ class Application:
 
     def status(self) -> Steps[dict[str, Any] | None]:
         """Its answer to vtep/status; None if there is none."""
-        self._asked, self._answer = self._send("vtep/status"), None
+        answers: list[str] = []
+        asked = self._send("vtep/status")
+        self._awaited[asked] = lambda reply: answers.append(reply.result)
         deadline = time.monotonic() + ANSWER_SECONDS
-        while self._answer is None:
+        while not answers:
             if self.gone or time.monotonic() > deadline:
+                self._awaited.pop(asked, None)
                 return None
             yield SOON
             self.run()
-        status: dict[str, Any] = json.loads(self._answer)
+        status: dict[str, Any] = json.loads(answers[0])
         self.pid = status["pid"]
         return status
+
+    def pass_on(self, caller: Caller, question: Question) -> None:
+        """Have the application answer a question that this program was asked."""
+        as_json = (FORMAT, "json") if question.as_json else ()
+        asked = self._send(question.command, *question.arguments, *as_json)
+        self._callers[asked] = caller
+        self._awaited[asked] = lambda reply: _give(self._callers.pop(asked), reply)
 
     def set_log_level(self, level: str) -> None:
         """Have it log what is at least this severe."""
@@ -59,8 +74,8 @@ class Application:
                 return
             if error:
                 self.close()
-            elif reply is not None and reply.id == self._asked:
-                self._answer = reply.result
+            elif reply is not None and reply.id in self._awaited:
+                self._awaited.pop(reply.id)(reply)
 
     def wait(self, poller: Any) -> None:
         """Have the poller wake up when it has."""
@@ -73,6 +88,8 @@ class Application:
         if not self.gone:
             self._connection.close()
             self.gone = True
+            for caller in self._callers.values():
+                caller.refuse(GONE)
 
     def _send(self, command: str, *arguments: str) -> int:
         """Send a command; its answer will have this number."""
@@ -80,6 +97,13 @@ class Application:
         self._connection.send(request)
         number: int = request.id
         return number
+
+
+def _give(caller: Caller, reply: Any) -> None:
+    if reply.error is None:
+        caller.answer(reply.result)
+    else:
+        caller.refuse(reply.error)
 
 
 def find(directory: Path, databases: Databases) -> Steps[Application | None]:

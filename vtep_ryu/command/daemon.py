@@ -24,6 +24,7 @@ from vtep_ryu.command.bridge import Failure
 from vtep_ryu.command.child import LOG as APPLICATION_LOG
 from vtep_ryu.command.cleanup import clean_up
 from vtep_ryu.command.supervisor import LOG, Supervisor
+from vtep_ryu.drivers import unixctl
 
 ALL_LEVELS = "any:any:dbg"
 TLS_HELP = (
@@ -120,6 +121,7 @@ def levels(words: Sequence[str]) -> list[str]:
 
 def _supervise(options: argparse.Namespace, where: databases.Databases, arguments: Sequence[str]) -> None:
     ovs.daemon.daemonize_start()
+    unixctl.register_format()
     error, server = ovs.unixctl.server.UnixctlServer.create(None, version=__version__)
     if error:
         sys.exit(1)  # It has said so.

@@ -24,6 +24,9 @@ from vtep_ryu.command.bridge import Failure
 from vtep_ryu.command.child import HOST, Child, log_level
 from vtep_ryu.command.databases import Databases, NoAnswer
 from vtep_ryu.command.steps import SOON, Steps
+from vtep_ryu.drivers import unixctl
+from vtep_ryu.drivers.unixctl import Caller
+from vtep_ryu.show.commands import Question, Unanswerable
 
 LOG = ovs.vlog.Vlog("command")
 
@@ -54,6 +57,7 @@ class Supervisor:
         self._exiting = False
         self._starter = os.getppid()
         ovs.unixctl.command_register("exit", "", 0, 0, self._exit, None)
+        unixctl.register(self._ask)
         ovs.fatal_signal.add_hook(self._stop_child, None, True)
 
     def run(self) -> None:
@@ -84,6 +88,12 @@ class Supervisor:
         connection.reply(None)
         self._exiting = True
 
+    def _ask(self, caller: Caller, question: Question) -> None:
+        """The application knows; it may be another command's that was joined."""
+        if self._application is None or self._application.gone:
+            raise Unanswerable("no application is running")
+        self._application.pass_on(caller, question)
+
     def _look_after(self) -> None:
         """What is to be done whatever the steps are at."""
         if self._application is not None:
@@ -97,7 +107,7 @@ class Supervisor:
     def _wait(self, wake: float) -> None:
         poller = ovs.poller.Poller()
         poller.timer_wait(max(0, int(1000 * (wake - time.monotonic()))) + 1)
-        self._server.wait(poller)
+        unixctl.wait(self._server, poller)
         for each in (self._child, self._application):
             if each is not None:
                 each.wait(poller)

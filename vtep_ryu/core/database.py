@@ -72,6 +72,10 @@ class Database:
         row = self._rows[LogicalSwitch].get(uuid)
         return row if isinstance(row, LogicalSwitch) else None
 
+    def logical_switches(self) -> Iterable[LogicalSwitch]:
+        """All Logical_Switch rows."""
+        return (row for row in self._rows[LogicalSwitch].values() if isinstance(row, LogicalSwitch))
+
     def logical_router(self, uuid: str) -> LogicalRouter | None:
         """The Logical_Router row with this UUID."""
         row = self._rows[LogicalRouter].get(uuid)
@@ -85,6 +89,10 @@ class Database:
         """Where the VTEP is behind which an address is. Of several rows for it, the one with the lowest UUID counts."""
         rows = self._remotes.get(logical_switch, {}).get(mac)
         return rows[0].locator if rows else None
+
+    def remote_rows(self, logical_switch: str, mac: str) -> tuple[UcastRemote, ...]:
+        """The rows of Ucast_Macs_Remote for an address; the first counts."""
+        return self._remotes.get(logical_switch, {}).get(mac, ())
 
     def remote_ip(self, logical_switch: str, mac: str) -> str | None:
         """The address of the VTEP behind which an address is."""
@@ -101,6 +109,10 @@ class Database:
         if len(rows) == 1:
             return rows[0].locators
         return tuple(sorted({locator for row in rows for locator in row.locators}))
+
+    def multicast_rows(self, logical_switch: str, mac: str) -> tuple[McastRemote, ...]:
+        """The rows of Mcast_Macs_Remote for a multicast address or UNKNOWN_DST; all of them count."""
+        return self._multicasts.get(logical_switch, {}).get(mac, ())
 
     def multicasts(self, logical_switch: str) -> Iterable[str]:
         """The multicast addresses in Mcast_Macs_Remote, UNKNOWN_DST not among them."""

@@ -43,6 +43,10 @@ class SwitchFaults:
         """What switch_fault_status has to say."""
         return frozenset(keyword for keyword, _ in self._found.values())
 
+    def texts(self) -> list[str]:
+        """What it is, in words."""
+        return [text for _, text in self._found.values()]
+
     def look_at_router(self, uuid: str, row: LogicalRouter | None) -> None:
         """Take in that a Logical_Router row has come, changed or gone. vtep(5) ties none to a physical switch."""
         if row is None:
@@ -99,6 +103,11 @@ class PortFaults:
     def keywords(self) -> dict[str, frozenset[str]]:
         """What port_fault_status has to say, by the UUID of the row; rows that all is well with are not named."""
         return {uuid: frozenset(found.values()) for uuid, found in self._found.items()}
+
+    def texts(self) -> list[str]:
+        """What it is, in words."""
+        names = {row.uuid: row.name for row in self._bindings.rows()}
+        return [f"Physical_Port {names[uuid]}: {text}" for uuid, found in self._found.items() for text in found]
 
     def look(self, uuid: str) -> None:
         """Take in that a row, its port, or another row of its name has come, changed or gone."""

@@ -78,7 +78,25 @@ class Sessions:
         """The tunnels that may have changed since last asked; and whether these are all there are."""
         complete, remotes = self._all_new, self.remotes() if self._all_new else self._news
         self._all_new, self._news = False, set()
-        return {(self._own[0], remote): self._status(remote) for remote in remotes if self._own}, complete
+        return {(self._own[0], remote): self.status(remote) for remote in remotes if self._own}, complete
+
+    def status(self, remote: str) -> Mapping[str, str] | None:
+        """What bfd_status has to say of a tunnel: nothing where BFD is not enabled, or not heard of yet."""
+        if not self._is_used(remote):
+            return None
+        if remote not in self._sessions:
+            return {}
+        error, said = _said(self._bridge, self._name(remote))
+        if error is not None:
+            return {"enabled": "false", "info": error}
+        if not said:
+            return {}
+        status = {key: said[key] for key in STATUS_KEYS if key in said}
+        return {"enabled": "true", **status, "info": _in_words(said)}
+
+    def is_alive(self, remote: str) -> bool:
+        """Whether frames reach this address, as far as is known: without BFD it is not."""
+        return remote not in self._sessions or self._healthy.get(remote, False)
 
     # What happens.
 
@@ -204,20 +222,6 @@ class Sessions:
         if healthy != before:
             level = logging.INFO if healthy else logging.WARNING
             LOG.log(level, "%s: tunnel to %s: %s", self._physical_switch, remote, _in_words(said))
-
-    def _status(self, remote: str) -> Mapping[str, str] | None:
-        """What bfd_status has to say of a tunnel: nothing where BFD is not enabled, or not heard of yet."""
-        if not self._is_used(remote):
-            return None
-        if remote not in self._sessions:
-            return {}
-        error, said = _said(self._bridge, self._name(remote))
-        if error is not None:
-            return {"enabled": "false", "info": error}
-        if not said:
-            return {}
-        status = {key: said[key] for key in STATUS_KEYS if key in said}
-        return {"enabled": "true", **status, "info": _in_words(said)}
 
     def _is_cut_off(self, logical_switch: str) -> bool:
         row = self._database.logical_switch(logical_switch)

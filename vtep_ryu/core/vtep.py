@@ -77,7 +77,7 @@ class Vtep:
             *(name, database, self.identities, self.switch_faults, settings),
             *(lambda: self.tunnel_ips, self._title),
         )
-        self._port_faults = PortFaults(name, self.bindings, self._title)
+        self.port_faults = PortFaults(name, self.bindings, self._title)
         self._unidentified: set[str] = set()
         self.touch({PhysicalSwitchTouched(name), *map(LogicalRouterTouched, database.logical_routers())})
 
@@ -111,7 +111,7 @@ class Vtep:
 
     def faults(self) -> dict[str, frozenset[str]]:
         """What the fault columns have to say: of the Physical_Switch row and of Physical_Port rows, by UUID."""
-        faults, found = self._port_faults.keywords(), self.switch_faults.keywords()
+        faults, found = self.port_faults.keywords(), self.switch_faults.keywords()
         if self.identities.any_refused():
             found |= {UNSPECIFIED_FAULT}
         if self._row is not None and found:
@@ -163,7 +163,7 @@ class Vtep:
 
     def settle(self) -> bool:
         """Take in that a moment has passed: see PortFaults.settle()."""
-        return self._port_faults.settle()
+        return self.port_faults.settle()
 
     def set_ports(self, ports: Mapping[str, Port]) -> None:
         """Take in the switch's ports, by name."""
@@ -282,7 +282,7 @@ class Vtep:
             for place, (was, becomes) in self.bindings.update(uuid, row).items():
                 self._rebound(place, was, becomes)
         for uuid in {*uuids, *(peer.uuid for peer in self.bindings.rows() if peer.name in names)}:
-            self._port_faults.look(uuid)
+            self.port_faults.look(uuid)
 
     def _rebound(self, place: Place, was: str | None, becomes: str | None) -> None:
         for logical_switch, mac in tuple(self.stations.at(place)):

@@ -1,6 +1,7 @@
 """The control socket, ``$OVS_RUNDIR/vtep_ryu.PID.ctl``: ovs-appctl(8) asks the application there how it is.
 
-A companion thread answers, so that it does also when the main thread is busy. It knows what was posted last.
+A companion thread answers. It knows the status that was posted last, and says so though the main thread is busy. What
+show/ makes of the program's state is for the main thread to say: such questions are handed over.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from eventlet import patcher
 
 from vtep_ryu import __version__
 from vtep_ryu.core.counters import Counters
+from vtep_ryu.drivers import unixctl
 from vtep_ryu.drivers.companion import Companion
+from vtep_ryu.drivers.unixctl import Caller
 from vtep_ryu.options import LOG_LEVELS
+from vtep_ryu.show.commands import Question, Unanswerable
 
 LOG = logging.getLogger(__name__)
 
@@ -34,8 +38,8 @@ SOCKET_MODE = 0o700
 BACKLOG = 64
 
 
-class WrongCommand(Exception):
-    """What was asked for cannot be done; the text is the answer."""
+OVS_LEVELS = {"off": "critical", "emer": "critical", "err": "error", "warn": "warning", "dbg": "debug"}
+"""Open vSwitch's names for levels, where Python's are others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +57,40 @@ class Status:
     counters: Mapping[str, Counters]
 
 
-class Control(Companion[Status, str]):
-    """Answers on the control socket. The main thread posts a Status when it changes, and gets log levels to set."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that is handed over, by the number that its Answer is to have."""
+
+    number: int
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the main thread says to a question: text or JSON, or in one line why it cannot."""
+
+    number: int
+    text: str
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogLevel:
+    """What the main thread is to log from now on, as Python's logging calls it."""
+
+    level: str
+
+
+class Control(Companion[Status | Answer, Asked | LogLevel]):
+    """Answers on the control socket. The main thread posts a Status when it changes, and gets what is its to do."""
 
     def __init__(self, directory: str) -> None:
         super().__init__("control", LOG)
         self._path = Path(directory, f"vtep_ryu.{os.getpid()}.ctl")
         self._server: Any = None
         self._status: Status | None = None
+        self._asking: dict[int, Caller] = {}
+        self._last = 0
 
     def start(self) -> None:
         """Listen and start the thread; where one cannot listen, say so and do without."""
@@ -73,14 +103,23 @@ class Control(Companion[Status, str]):
         self._register("version", "", 0, lambda _: f"vtep_ryu {__version__}")
         self._register("vtep/status", "", 0, lambda _: self._show_status())
         self._register("vtep/log-level", "LEVEL", 1, lambda argv: self._set_log_level(*argv))
+        self._register("vlog/set", "[ANY:[ANY:]]LEVEL", 1, lambda argv: self._set_log_level(*argv))
+        ovs.unixctl.command_register("exit", "", 0, 0, _exit, None)
+        unixctl.register(self._ask)
+        unixctl.register_format()
         super().start()
 
     def loop(self) -> None:
-        for status in self.taken():
-            self._status = status
+        for value in self.taken():
+            match value:
+                case Status():
+                    self._status = value
+                case Answer(number, text, refused):
+                    caller = self._asking.pop(number)
+                    (caller.refuse if refused else caller.answer)(text)
         self._server.run()
         poller = ovs.poller.Poller()
-        self._server.wait(poller)
+        unixctl.wait(self._server, poller)
         self.wait(poller)
 
     # The commands.
@@ -89,7 +128,7 @@ class Control(Companion[Status, str]):
         def callback(connection: Any, argv: Sequence[str], _: None) -> None:
             try:
                 connection.reply(answer(argv))
-            except WrongCommand as error:
+            except Unanswerable as error:
                 connection.reply_error(str(error))
 
         ovs.unixctl.command_register(name, usage, arguments, arguments, callback, None)
@@ -98,11 +137,19 @@ class Control(Companion[Status, str]):
         assert self._status is not None
         return json.dumps(asdict(self._status) | {"pid": os.getpid(), "version": __version__}, indent=2)
 
-    def _set_log_level(self, level: str) -> str:
-        if level not in LOG_LEVELS:
-            raise WrongCommand(f"the level is '{level}', must be one of {', '.join(LOG_LEVELS)}")
-        self.hand_over(level.upper())
+    def _set_log_level(self, spec: str) -> str:
+        """LEVEL may be Open vSwitch's name, after a module and a destination: here are one of each."""
+        level = spec.rpartition(":")[2].lower()
+        level = OVS_LEVELS.get(level, level)
+        if level not in (*LOG_LEVELS, "critical"):
+            raise Unanswerable(f"the level is '{spec}', must be one of {', '.join(LOG_LEVELS)}")
+        self.hand_over(LogLevel(level.upper()))
         return ""
+
+    def _ask(self, caller: Caller, question: Question) -> None:
+        self._last += 1
+        self._asking[self._last] = caller
+        self.hand_over(Asked(self._last, question))
 
     # The socket. The ovs package would take over signals, and cannot from a thread.
 
@@ -143,3 +190,9 @@ class Control(Companion[Status, str]):
 
     def _remove(self) -> None:
         self._path.unlink(missing_ok=True)
+
+
+def _exit(connection: Any, *_: Any) -> None:
+    """End as by the signal, once the client has its answer."""
+    connection.reply(None)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,179 @@
+"""What ovs-appctl is told: of a real switch, by the application and by vtep-ryu, as text and as JSON."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from apps.lab import Lab, LabError, Node
+from tests.system import command, support
+from tests.system.command import Command
+from tests.system.support import ThreePorts, ask, bind, teach
+from vtep_ryu.show.commands import COMMANDS
+
+REMOTE = "00:11:22:33:44:55"
+GROUP = "01:00:5e:01:01:01"
+
+
+def asked(node: Node, *words: str) -> dict[str, Any]:
+    """The document that the application answers with."""
+    return dict(json.loads(ask(node, *words, "--format", "json")))
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab) -> ThreePorts:
+    """A VTEP: ls0 at p0 untagged and p1 VLAN 7, with one address here, one elsewhere, and a multicast address."""
+    node = lab.node("a", "10.2.2.1/24")
+    hosts = [node.add_port(f"p{number}") for number in range(3)]
+    support.set_up(node)
+    support.add_logical_switch(node, "ls0", 5000, "10.2.2.2", "10.2.2.3")
+    bind(node, "ls0", "p0")
+    bind(node, "ls0", "p1", vlan=7)
+    node.vtep_ctl("add-ucast-remote", "ls0", REMOTE, "10.2.2.3")
+    node.vtep_ctl("add-mcast-remote", "ls0", GROUP, "10.2.2.3")
+    teach(node, hosts[0], hosts[0].mac)
+    node.wait_until(lambda: GROUP in ask(node, "mdb/show", "ls0"), what="the multicast address")
+    return ThreePorts(node, *hosts, lab)
+
+
+def test_every_command_is_listed_with_its_arguments(site: ThreePorts) -> None:
+    listed = ask(site.node, "list-commands")
+    for each in COMMANDS:
+        assert f"  {each.name:<23} {each.usage}\n" in listed
+        assert "[--format text|json]" in each.usage
+    for name in ("vtep/status", "vlog/set", "exit", "version"):
+        assert f"  {name}" in listed
+
+
+def test_vtep_show_is_a_tree_of_what_there_is(site: ThreePorts) -> None:
+    (row,) = site.node.rows("Physical_Switch")
+    datapath = site.node.vsctl("get", "Bridge", "br0", "datapath_id").strip().strip('"')
+    assert ask(site.node, "vtep/show").splitlines() == [
+        "br0",
+        f"    Physical_Switch {row['_uuid']}: tunnel_ips 10.2.2.1",
+        f"    switch {datapath} is served",
+        "    Logical_Switch ls0: VNI 5000, service_node; 1 address here, 1 behind other VTEPs",
+        "        p0 untagged",
+        "        p1 VLAN 7",
+        "        unknown-dst: 10.2.2.2, 10.2.2.3",
+        "    tunnel to 10.2.2.2: no BFD",
+        "    tunnel to 10.2.2.3: no BFD",
+        "    no faults",
+    ]
+
+
+def test_vtep_show_has_the_rows_uuids_and_states_as_json(site: ThreePorts) -> None:
+    (switch,) = asked(site.node, "vtep/show", "br0")["physical_switches"]
+    (logical,) = switch["logical_switches"]
+    ports = {row["name"]: row["_uuid"] for row in site.node.rows("Physical_Port")}
+    assert switch["served"] is True
+    assert logical["bindings"] == [
+        {"port": "p0", "vlan": 0, "physical_port": ports["p0"], "state": "up"},
+        {"port": "p1", "vlan": 7, "physical_port": ports["p1"], "state": "up"},
+    ]
+    tunnels = {row["_uuid"] for row in site.node.rows("Tunnel")}
+    assert {tunnel["uuid"] for tunnel in switch["tunnels"]} == tunnels
+
+
+def test_fdb_show_has_where_each_address_is(site: ThreePorts) -> None:
+    assert ask(site.node, "fdb/show", "ls0").splitlines() == [
+        "br0: ls0 has 1 address here, 1 behind other VTEPs",
+        *sorted([f"    {REMOTE}  10.2.2.3 VNI 5000", f"    {site.p0.mac}  p0 untagged"]),
+    ]
+    (row,) = site.node.rows("Ucast_Macs_Remote")
+    (switch,) = asked(site.node, "fdb/show", "ls0")["physical_switches"]
+    (remote,) = (each for each in switch["addresses"] if each["kind"] == "remote")
+    assert (remote["mac"], remote["ucast_macs_remote"]) == (REMOTE, [row["_uuid"]])
+
+
+def test_a_logical_switch_goes_by_its_uuid_too(site: ThreePorts) -> None:
+    (row,) = site.node.rows("Logical_Switch")
+    assert ask(site.node, "fdb/show", row["_uuid"]) == ask(site.node, "fdb/show", "ls0")
+
+
+def test_mdb_show_has_who_gets_what_is_replicated(site: ThreePorts) -> None:
+    rows = {row["MAC"]: row["_uuid"] for row in site.node.rows("Mcast_Macs_Remote")}
+    assert ask(site.node, "mdb/show", "ls0").splitlines() == [
+        "br0: ls0, service_node",
+        "    every binding: p0 untagged, p1 VLAN 7",
+        f"    unknown-dst: one of (Mcast_Macs_Remote {rows['unknown-dst']})",
+        "        10.2.2.2  VNI 5000  no BFD  gets frames",
+        "        10.2.2.3  VNI 5000  no BFD",
+        f"    {GROUP}: one of (Mcast_Macs_Remote {rows[GROUP]})",
+        "        10.2.2.3  VNI 5000  no BFD  gets frames",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("fdb/show",), r"usage: fdb/show LS \[--format text\|json\]"),
+        (("fdb/show", "ls9"), "there is no Logical_Switch with the name or UUID ls9"),
+        (("vtep/show", "br9"), "there is no physical switch br9 with a bridge of its name; there are: br0"),
+        (("vtep/show", "--format", "xml"), "--format is 'xml', must be one of text, json"),
+        (("set-options", "--format", "xml"), "--format is 'xml', must be one of text, json"),
+    ],
+)
+def test_what_cannot_be_answered_is_one_line_that_says_why(site: ThreePorts, words: tuple[str, ...], why: str) -> None:
+    with pytest.raises(LabError, match=f"(?m)^{why}$"):
+        ask(site.node, *words)
+    assert "Traceback" not in site.node.app.log()
+
+
+def test_a_name_that_cannot_be_printed_writes_no_line_of_its_own(site: ThreePorts) -> None:
+    site.node.vtep_ctl("add-ls", "two\x1b[2J\nlines")
+    bind(site.node, "two\x1b[2J\nlines", "p2", vlan=9)
+    try:
+        assert "    Logical_Switch two\\x1b[2J\\nlines: no VNI" in ask(site.node, "vtep/show")
+        names = [each["name"] for each in asked(site.node, "vtep/show")["physical_switches"][0]["logical_switches"]]
+        assert "two\x1b[2J\nlines" in names
+    finally:
+        site.node.vtep_ctl("unbind-ls", "br0", "p2", "9")
+        site.node.vtep_ctl("del-ls", "two\x1b[2J\nlines")
+
+
+def test_very_many_addresses_are_shown_beside_the_programs_work(site: ThreePorts) -> None:
+    count, node = 20_000, site.node
+    (row,) = node.rows("Logical_Switch")
+    locators = {"op": "insert", "table": "Physical_Locator", "uuid-name": "it"}
+    locators["row"] = {"encapsulation_type": "vxlan_over_ipv4", "dst_ip": "10.2.2.9"}
+    macs = [f"06:00:00:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}" for n in range(count)]
+    where = {"logical_switch": ["uuid", row["_uuid"]], "locator": ["named-uuid", "it"]}
+    inserts = [{"op": "insert", "table": "Ucast_Macs_Remote", "row": {"MAC": mac, **where}} for mac in macs]
+    node.transact(locators, *inserts)
+    try:
+        node.wait_until(lambda: f"{count + 1} behind" in ask(node, "vtep/show"), 60, "all of them")
+        assert set(macs) < {each["mac"] for each in asked(node, "fdb/show", "ls0")["physical_switches"][0]["addresses"]}
+        assert f"    {macs[-1]}  10.2.2.9 VNI 5000\n" in ask(node, "fdb/show", "ls0")
+        assert "disconnected" not in node.app.log()
+    finally:
+        node.transact({"op": "delete", "table": "Ucast_Macs_Remote", "where": [["MAC", "!=", REMOTE]]})
+        node.wait_until(lambda: "1 behind" in ask(node, "vtep/show"), 60, "them to go")
+
+
+def test_who_does_not_wait_for_the_answer_is_forgotten(site: ThreePorts) -> None:
+    for _ in range(5):
+        process = site.node.popen("ovs-appctl", "-t", str(support.sockets(site.node)[0]), "fdb/show", "ls0")
+        time.sleep(0.01)
+        process.kill()
+        process.wait()
+    assert ask(site.node, "fdb/show", "ls0")
+
+
+def test_vtep_ryu_answers_for_the_application(lab: Lab) -> None:
+    node = lab.node("b", "10.2.3.1/24")
+    node.add_port("p0")
+    node.vtep_ctl("add-ps", "br0", "--", "set", "Physical_Switch", "br0", "tunnel_ips=10.2.3.1")
+    Command(node).detach()
+    try:
+        assert node.appctl("vtep-ryu", "vtep/show").startswith("br0\n    Physical_Switch ")
+        assert (
+            json.loads(node.appctl("vtep-ryu", "vtep/show", "--format=json"))["physical_switches"][0]["name"] == "br0"
+        )
+        listed = node.appctl("vtep-ryu", "list-commands")
+        assert all(f"  {each.name:<23} {each.usage}\n" in listed for each in COMMANDS)
+        with pytest.raises(LabError, match=r"(?m)^there is no Logical_Switch with the name or UUID ls9$"):
+            node.appctl("vtep-ryu", "fdb/show", "ls9")
+    finally:
+        command.kill_all(node)

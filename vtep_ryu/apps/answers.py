@@ -1,0 +1,107 @@
+"""Answers what the control socket is asked: from the program's state, in the main thread, without keeping it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from ryu.lib import hub
+
+from vtep_ryu.apps.reconciler import Reconciler
+from vtep_ryu.core.database import Database
+from vtep_ryu.core.vtep import Vtep
+from vtep_ryu.drivers.control import Answer, Asked, Control, LogLevel
+from vtep_ryu.show import addresses, overview
+from vtep_ryu.show.commands import Question, Unanswerable
+from vtep_ryu.show.document import Document, Slices, T, as_json, printable
+from vtep_ryu.show.site import Served, Site
+
+LOG = logging.getLogger(__name__)
+
+SLICE_SECONDS = 0.002
+"""For how long an answer is worked on before other green threads get their turn."""
+
+
+class Answers:
+    """Each question is answered in a green thread of its own, which reads what vteps and reconcilers hold."""
+
+    def __init__(
+        self,
+        control: Control,
+        database: Database,
+        vteps: Mapping[str, Vtep],
+        reconcilers: Mapping[int, Reconciler],
+    ) -> None:
+        self._control = control
+        self._database = database
+        self._vteps = vteps
+        self._reconcilers = reconcilers
+
+    def take(self, value: Asked | LogLevel) -> None:
+        """Do what the control socket hands over."""
+        match value:
+            case Asked():
+                hub.spawn(self._answer, value)
+            case LogLevel(level):
+                logging.getLogger("vtep_ryu").setLevel(level)
+                LOG.log(logging.getLevelName(level), "log level %s", level)
+
+    def _answer(self, asked: Asked) -> None:
+        try:
+            answer = Answer(asked.number, self._made(asked.question))
+        except Unanswerable as error:
+            answer = Answer(asked.number, str(error), refused=True)
+        except Exception:
+            # Who asks does not end what forwards.
+            LOG.exception("%s cannot be answered", asked.question.command)
+            answer = Answer(asked.number, "there is an error in vtep_ryu, of which its log says more", refused=True)
+        self._control.post(answer)
+
+    def _made(self, question: Question) -> str:
+        make, text = self._commands()[question.command]
+        document = _in_slices(make(*question.arguments))
+        pieces: list[str] = []
+        lines = as_json(document) if question.as_json else printable(text(document))
+        _in_slices(_collected(lines, pieces))
+        return "".join(pieces)
+
+    def _commands(self) -> dict[str, tuple[Callable[..., Slices[Document]], Callable[[Document], Iterator[str]]]]:
+        """How the document and the text of each command are made."""
+        site = self._site()
+        return {
+            "vtep/show": (lambda *name: overview.make(site, *name), overview.text),
+            "fdb/show": (lambda name: addresses.unicast(site, name), addresses.unicast_text),
+            "mdb/show": (lambda name: addresses.multicast(site, name), addresses.multicast_text),
+        }
+
+    def _site(self) -> Site:
+        connected = {each.vtep.name: each for each in self._reconcilers.values()}
+
+        def served(name: str, vtep: Vtep) -> Served:
+            reconciler = connected.get(name)
+            return (
+                Served(vtep) if reconciler is None else Served(vtep, reconciler.switch.datapath_id, reconciler.served)
+            )
+
+        return Site(self._database, {name: served(name, vtep) for name, vtep in self._vteps.items()})
+
+
+def _collected(pieces: Iterator[str], into: list[str]) -> Slices[None]:
+    for piece in pieces:
+        into.append(piece)
+        yield
+
+
+def _in_slices(slices: Slices[T]) -> T:
+    """What is made, while others have their turn."""
+    until = time.monotonic() + SLICE_SECONDS
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            made: T = end.value
+            return made
+        if time.monotonic() > until:
+            hub.sleep(0)
+            until = time.monotonic() + SLICE_SECONDS

@@ -1,0 +1,87 @@
+"""What there is to be asked about: the VTEPs that the program has, and how the rows that are asked for are found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vtep_ryu.core.database import Database
+from vtep_ryu.core.model import LogicalSwitch, Place
+from vtep_ryu.core.vtep import Vtep
+from vtep_ryu.show.commands import Unanswerable
+from vtep_ryu.show.document import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A VTEP, and the switch that is connected for it. Not served: its flows are not yet, or not any more, followed."""
+
+    vtep: Vtep
+    datapath_id: int | None = None
+    served: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Everything: the rows, and the VTEPs by name."""
+
+    database: Database
+    vteps: Mapping[str, Served] = field(default_factory=dict)
+
+    def physical_switches(self, name: str | None) -> list[Served]:
+        """Those that are had, or the one of this name.
+
+        Raises Unanswerable.
+        """
+        if name is None:
+            return [self.vteps[each] for each in sorted(self.vteps)]
+        if name not in self.vteps:
+            known = ", ".join(sorted(self.vteps)) or "none"
+            raise Unanswerable(f"there is no physical switch {name} with a bridge of its name; there are: {known}")
+        return [self.vteps[name]]
+
+    def logical_switch(self, name: str) -> LogicalSwitch:
+        """The row with this name or UUID.
+
+        Raises Unanswerable.
+        """
+        row = self.database.logical_switch(name)
+        found = row or next((each for each in self.database.logical_switches() if each.name == name), None)
+        if found is None:
+            raise Unanswerable(f"there is no Logical_Switch with the name or UUID {name}")
+        return found
+
+    def with_logical_switch(self, row: LogicalSwitch) -> list[Served]:
+        """The VTEPs at which it is bound.
+
+        Raises Unanswerable where there is none.
+        """
+        found = [each for each in self.physical_switches(None) if each.vtep.bindings.is_bound(row.uuid)]
+        if not found:
+            raise Unanswerable(f"Logical_Switch {row.name} is bound at no port of {', '.join(sorted(self.vteps))}")
+        return found
+
+
+def described(row: LogicalSwitch) -> Document:
+    """A logical switch, as every document has it."""
+    return {
+        "name": row.name,
+        "uuid": row.uuid,
+        "tunnel_key": row.tunnel_key,
+        "replication_mode": row.replication_mode,
+    }
+
+
+def place(where: Place) -> Document:
+    """A VLAN of a port, as every document has it; 0 is untagged."""
+    return {"port": where.port, "vlan": where.vlan}
+
+
+def place_in_words(where: Document) -> str:
+    """The same for people."""
+    return str(Place(where["port"], where["vlan"]))
+
+
+def vni_in_words(vni: int | None) -> str:
+    """A VNI that there may be."""
+    return "no VNI" if vni is None else f"VNI {vni}"
