@@ -1,12 +1,14 @@
 """What ovs-appctl is told: of a real switch, by the application and by vtep-ryu, as text and as JSON."""
 
 import json
+import re
 import time
 from typing import Any
 
 import pytest
 
-from apps.lab import Lab, LabError, Node
+from apps.lab import Frame, Lab, LabError, Node
+from apps.lab.frames import BROADCAST
 from tests.system import command, support
 from tests.system.command import Command
 from tests.system.support import ThreePorts, ask, bind, teach
@@ -14,6 +16,7 @@ from vtep_ryu.show.commands import COMMANDS
 
 REMOTE = "00:11:22:33:44:55"
 GROUP = "01:00:5e:01:01:01"
+UNKNOWN = "02:ff:ff:ff:ff:ff"
 
 
 def asked(node: Node, *words: str) -> dict[str, Any]:
@@ -105,11 +108,67 @@ def test_mdb_show_has_who_gets_what_is_replicated(site: ThreePorts) -> None:
     ]
 
 
+def dumped(node: Node) -> str:
+    """What ovs-ofctl prints of flows and groups, without cookies and flags."""
+    flows = re.sub(r"cookie=\w+, (?!table)", "table=0, ", node.ofctl("dump-flows", "br0", "--no-stats"))
+    flows = re.sub(r"cookie=\w+, ", "", flows).replace("send_flow_rem ", "")
+    return flows + node.ofctl("dump-groups", "br0")
+
+
+@pytest.mark.parametrize("kind", ["local", "remote", "multicast", "broadcast", "unknown"])
+def test_mac_explain_has_flows_and_groups_as_ovs_ofctl_prints_them(site: ThreePorts, kind: str) -> None:
+    macs = {"local": site.p0.mac, "remote": REMOTE, "multicast": GROUP, "broadcast": BROADCAST, "unknown": UNKNOWN}
+    (switch,) = asked(site.node, "mac/explain", "ls0", macs[kind])["physical_switches"]
+    there = dumped(site.node)
+    assert switch["flows"]
+    for each in switch["flows"]:
+        assert f" {each['flow']}\n" in there
+        assert each["packets"] is not None
+    for group in switch["groups"]:
+        buckets = ",".join(f"bucket={each['bucket']}" for each in group["buckets"])
+        kinds = {"fast_failover": "ff"}
+        assert f" group_id={group['id']},type={kinds.get(group['type'], group['type'])},{buckets}\n" in there
+    assert bool(switch["groups"]) is (kind in ("multicast", "broadcast", "unknown"))
+
+
+def test_mac_explain_reads_counters_at_that_moment(site: ThreePorts) -> None:
+    def packets() -> int:
+        (switch,) = asked(site.node, "mac/explain", "ls0", BROADCAST)["physical_switches"]
+        (group,) = (group for group in switch["groups"] if group["type"] == "all")
+        return int(group["buckets"][0]["packets"])
+
+    before = packets()
+    site.p0.send(*(Frame(BROADCAST, site.p0.mac) for _ in range(7)))
+    # ovs-vswitchd adds up what its datapath has counted once a second or so.
+    site.node.wait_until(lambda: packets() == before + 7, what="7 more copies")
+
+
+def test_mac_explain_names_what_would_have_won_otherwise(site: ThreePorts) -> None:
+    """An address moves to and fro: whoever is not followed is named, with the row and why."""
+    node, (mac,) = site.node, site.stations(1)
+
+    def explained() -> str:
+        return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "UUID", ask(node, "mac/explain", "ls0", mac))
+
+    flooded = "a frame for it is flooded to p0 untagged, p1 VLAN 7, 10.2.2.2 VNI 5000\n    since nothing is known of it"
+    assert flooded in explained()
+    teach(node, site.p0, mac)
+    assert "a frame for it goes to p0 untagged\n    since it was learned there (Physical_Port UUID)" in explained()
+    node.vtep_ctl("add-ucast-remote", "ls0", mac, "10.2.2.4")
+    remote = "a frame for it goes to 10.2.2.4 VNI 5000\n    since its row has locator 10.2.2.4 (Ucast_Macs_Remote UUID)"
+    node.wait_until(lambda: remote in explained(), what="the row to count")
+    teach(node, site.p0, mac)
+    why_not = "a frame from a local port came after the row was written"
+    assert f"    not to 10.2.2.4 VNI 5000 (Ucast_Macs_Remote UUID): {why_not}\n" in explained()
+    node.vtep_ctl("del-ucast-remote", "ls0", mac)
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
         (("fdb/show",), r"usage: fdb/show LS \[--format text\|json\]"),
         (("fdb/show", "ls9"), "there is no Logical_Switch with the name or UUID ls9"),
+        (("mac/explain", "ls0", "p0"), "'p0' is no MAC address, as 00:11:22:33:44:55 is one"),
         (("vtep/show", "br9"), "there is no physical switch br9 with a bridge of its name; there are: br0"),
         (("vtep/show", "--format", "xml"), "--format is 'xml', must be one of text, json"),
         (("set-options", "--format", "xml"), "--format is 'xml', must be one of text, json"),

@@ -44,7 +44,7 @@ def test_the_statistics_of_flows_are_read_as_ryu_reads_them(entries: list[tuple[
     offset = 0
     for _ in entries:
         ours, theirs = (each.parser(data, offset) for each in (flow_stats.FlowStats, parser.OFPFlowStats))
-        for name in ("length", "cookie", "packet_count", "byte_count"):
+        for name in ("length", "priority", "cookie", "packet_count", "byte_count"):
             assert getattr(ours, name) == getattr(theirs, name)
         assert ours.match == known(theirs.match)
         offset += ours.length
@@ -56,4 +56,4 @@ def test_ryu_reads_with_it() -> None:
     body = FLOW_STATS.pack(FLOW_STATS.size + 8, 8, 1, 2, 3, 0, 0, 0, 7, 5, 300) + bytes((0, 1, 0, 4, 0, 0, 0, 0))
     data = struct.pack("!BBHIHH4x", ofp.OFP_VERSION, ofp.OFPT_MULTIPART_REPLY, 16 + len(body), 9, ofp.OFPMP_FLOW, 0)
     message = parser.msg_parser(DATAPATH, ofp.OFP_VERSION, ofp.OFPT_MULTIPART_REPLY, 16 + len(body), 9, data + body)
-    assert message.body == [flow_stats.FlowStats(FLOW_STATS.size + 8, 7, 5, 300, {})]
+    assert message.body == [flow_stats.FlowStats(FLOW_STATS.size + 8, 3, 7, 5, 300, {})]

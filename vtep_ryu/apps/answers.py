@@ -10,17 +10,45 @@ from ryu.lib import hub
 
 from vtep_ryu.apps.reconciler import Reconciler
 from vtep_ryu.core.database import Database
+from vtep_ryu.core.flow import Flow, Group, Rendering
+from vtep_ryu.core.units import Unit
 from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.drivers.control import Answer, Asked, Control, LogLevel
-from vtep_ryu.show import addresses, overview
+from vtep_ryu.drivers.switch import Refused, SwitchLost
+from vtep_ryu.show import addresses, explain, overview
 from vtep_ryu.show.commands import Question, Unanswerable
 from vtep_ryu.show.document import Document, Slices, T, as_json, printable
-from vtep_ryu.show.site import Served, Site
+from vtep_ryu.show.site import Installed, Served, Site
 
 LOG = logging.getLogger(__name__)
 
 SLICE_SECONDS = 0.002
 """For how long an answer is worked on before other green threads get their turn."""
+
+
+class OnSwitch(Installed):
+    """What is on a connected switch: as it was installed, and what it has counted by its own account."""
+
+    def __init__(self, reconciler: Reconciler) -> None:
+        self._reconciler = reconciler
+
+    def rendering(self, unit: Unit) -> Rendering:
+        """See Installed."""
+        return self._reconciler.installed(unit)
+
+    def counter(self, flow: Flow) -> tuple[int, int] | None:
+        """See Installed."""
+        try:
+            return self._reconciler.switch.counter(flow)
+        except (SwitchLost, Refused):
+            return None
+
+    def bucket_counters(self, group: Group) -> list[tuple[int, int]]:
+        """See Installed."""
+        try:
+            return self._reconciler.switch.bucket_counters(group.id)
+        except (SwitchLost, Refused):
+            return []
 
 
 class Answers:
@@ -72,6 +100,7 @@ class Answers:
         return {
             "vtep/show": (lambda *name: overview.make(site, *name), overview.text),
             "fdb/show": (lambda name: addresses.unicast(site, name), addresses.unicast_text),
+            "mac/explain": (lambda name, mac: explain.make(site, name, mac), explain.text),
             "mdb/show": (lambda name: addresses.multicast(site, name), addresses.multicast_text),
         }
 
@@ -80,9 +109,9 @@ class Answers:
 
         def served(name: str, vtep: Vtep) -> Served:
             reconciler = connected.get(name)
-            return (
-                Served(vtep) if reconciler is None else Served(vtep, reconciler.switch.datapath_id, reconciler.served)
-            )
+            if reconciler is None:
+                return Served(vtep)
+            return Served(vtep, reconciler.switch.datapath_id, reconciler.served, OnSwitch(reconciler))
 
         return Site(self._database, {name: served(name, vtep) for name, vtep in self._vteps.items()})
 

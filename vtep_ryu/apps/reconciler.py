@@ -93,6 +93,10 @@ class Reconciler:
         """Whether a switch that is served is not yet as the Vtep wants it."""
         return self.served and (self._reconciling or bool(self.vtep.dirty or self._backlog))
 
+    def installed(self, unit: Unit) -> Rendering:
+        """What the switch has of a unit."""
+        return self._installed.get(unit, NOTHING)
+
     def run(self) -> None:
         """Take the switch over, then follow the Vtep until the connection is lost."""
         try:

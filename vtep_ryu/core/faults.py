@@ -47,6 +47,11 @@ class SwitchFaults:
         """What it is, in words."""
         return [text for _, text in self._found.values()]
 
+    def text_of(self, what: Hashable) -> str | None:
+        """What is wrong with something, in words."""
+        found = self._found.get(what)
+        return None if found is None else found[1]
+
     def look_at_router(self, uuid: str, row: LogicalRouter | None) -> None:
         """Take in that a Logical_Router row has come, changed or gone. vtep(5) ties none to a physical switch."""
         if row is None:

@@ -2,8 +2,8 @@
 
 Ryu makes an object of every field, action and instruction: 10,000 flows take it half a second, in which no echo is
 answered. Here a match is a dictionary of the fields that the pipeline knows, with values as Ryu has them, and of a flow
-there are its cookie and its counters besides. A test holds what is read to be what Ryu reads. Sections are those of the
-OpenFlow 1.3.5 specification.
+there are its priority, its cookie and its counters besides. A test holds what is read to be what Ryu reads. Sections
+are those of the OpenFlow 1.3.5 specification.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class FlowStats:
     """The statistics of one flow, as the body of Ryu's reply."""
 
     length: int
+    priority: int
     cookie: int
     packet_count: int
     byte_count: int
@@ -77,8 +78,8 @@ class FlowStats:
     @classmethod
     def parser(cls, data: bytes, offset: int) -> FlowStats:
         """The flow whose statistics begin there (section 7.3.5.2)."""
-        length, _, _, _, _, _, _, _, cookie, packets, octets = _FLOW_STATS.unpack_from(data, offset)
-        return cls(length, cookie, packets, octets, _match(data, offset + _FLOW_STATS.size))
+        length, _, _, _, priority, _, _, _, cookie, packets, octets = _FLOW_STATS.unpack_from(data, offset)
+        return cls(length, priority, cookie, packets, octets, _match(data, offset + _FLOW_STATS.size))
 
 
 def install() -> None:

@@ -15,7 +15,7 @@ from ryu.ofproto import ofproto_v1_3 as ofp
 from ryu.ofproto import ofproto_v1_3_parser as parser
 
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.flow import Match, Table
+from vtep_ryu.core.flow import Flow, Match, Table
 from vtep_ryu.core.model import Port
 from vtep_ryu.core.plan import Change, PutMeter, RemoveGroup, RemoveMeter, Step
 from vtep_ryu.core.statistics import Counted
@@ -151,6 +151,18 @@ class Switch:
     def counters(self, table: Table, match: tuple[Match, ...] = ()) -> list[Counted]:
         """What the flows of a table have counted, ours only; with a match, those that match this or less of it."""
         return [(flow.match, flow.packet_count, flow.byte_count) for flow in self._flows(table, match)]
+
+    def counter(self, flow: Flow) -> tuple[int, int] | None:
+        """The packets and bytes that a flow has counted; None where it is not there."""
+        fields = {match.field.oxm for match in flow.match}
+        found = (each for each in self._flows(flow.table, flow.match) if each.priority == flow.priority)
+        return next(((each.packet_count, each.byte_count) for each in found if each.match.keys() == fields), None)
+
+    def bucket_counters(self, group_id: int) -> list[tuple[int, int]]:
+        """The packets and bytes that each bucket of a group has counted; none where the group is not there."""
+        replies = self._request(parser.OFPGroupStatsRequest(self._datapath, 0, group_id))
+        buckets = (bucket for reply in replies for group in reply.body for bucket in group.bucket_stats)
+        return [(bucket.packet_count, bucket.byte_count) for bucket in buckets]
 
     def totals(self, table_id: int) -> tuple[int, int, int]:
         """How many flows of ours a table, or OFPTT_ALL, has, and the packets and bytes that they have counted."""

@@ -71,13 +71,13 @@ def multicast(site: Site, name: str) -> Slices[Document]:
         addresses = []
         for mac in (UNKNOWN_DST, *sorted(each.vtep.database.multicasts(row.uuid))):
             yield
-            addresses.append(_replication(each.vtep, row, mac))
+            addresses.append(replication(each.vtep, row, mac))
         bindings = [place(where) for where in each.vtep.bindings.places(row.uuid)]
         switches.append({"name": each.vtep.name, "bindings": bindings, "addresses": addresses})
     return {"logical_switch": described(row), "physical_switches": switches}
 
 
-def _replication(vtep: Vtep, row: LogicalSwitch, mac: str) -> Document:
+def replication(vtep: Vtep, row: LogicalSwitch, mac: str) -> Document:
     """An address's members. Of service nodes the first that is alive and can be reached is used, else all of these."""
     members: list[Document] = []
     for locator in vtep.database.members(row.uuid, mac):

@@ -34,6 +34,7 @@ class Command:
 COMMANDS = (
     Command("vtep/show", ("[PS-NAME]",)),
     Command("fdb/show", ("LS",)),
+    Command("mac/explain", ("LS", "MAC")),
     Command("mdb/show", ("LS",)),
 )
 """What is answered from the state of the program; LS is the name or the UUID of a logical switch."""

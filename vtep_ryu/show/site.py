@@ -6,10 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vtep_ryu.core.database import Database
+from vtep_ryu.core.flow import NOTHING, Flow, Group, Rendering
 from vtep_ryu.core.model import LogicalSwitch, Place
+from vtep_ryu.core.units import Unit
 from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.show.commands import Unanswerable
 from vtep_ryu.show.document import Document
+
+
+class Installed:
+    """What a switch has; this one has nothing, as none is connected."""
+
+    def rendering(self, unit: Unit) -> Rendering:
+        """What it has of a unit."""
+        return NOTHING
+
+    def counter(self, flow: Flow) -> tuple[int, int] | None:
+        """The packets and bytes that a flow has counted up to now; None where that cannot be read."""
+        return None
+
+    def bucket_counters(self, group: Group) -> list[tuple[int, int]]:
+        """The packets and bytes that the buckets of a group have counted; none where that cannot be read."""
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +37,7 @@ class Served:
     vtep: Vtep
     datapath_id: int | None = None
     served: bool = False
+    installed: Installed = field(default_factory=Installed)
 
 
 @dataclass(frozen=True, slots=True)
