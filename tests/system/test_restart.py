@@ -149,6 +149,18 @@ def test_the_epoch_of_a_start_is_in_the_learn_table_before_the_flows_of_any_row(
     assert "in_port=" in second
 
 
+@pytest.mark.parametrize("behind", [(1,), (2, 3), (1, 0x100, 0x8000)], ids=str)
+def test_flows_of_every_earlier_epoch_go(site: Site, behind: tuple[int, ...]) -> None:
+    node, entries = site.node, flows(site.node)
+    (now,) = set(re.findall(r"cookie=0x7674(\w{4})", node.ofctl("dump-flows", "br0")))
+    with site.down():
+        for each in behind:
+            old = 0x7674 << 16 | (int(now, 16) + 1 - each) % 0x10000
+            node.ofctl("add-flow", "br0", f"cookie=0x{old:x}00000000, table=9, priority=7,metadata={each} actions=drop")
+        assert len(flows(node)) == len(entries) + len(behind)
+    assert flows(node) == entries
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
 def test_a_switch_that_was_restarted_gets_everything_again(site: Site, how: signal.Signals) -> None:
     node, stations = site.node, site.stations(3)

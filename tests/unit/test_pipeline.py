@@ -148,6 +148,17 @@ def test_the_pairs_for_other_epochs_match_our_cookies_of_those_and_nobody_elses(
 
 
 @given(EPOCHS)
+def test_the_first_pair_matches_the_epoch_before(epoch):
+    assert covers(p.other_epochs(epoch)[:1], p.cookie((epoch - 1) % p.EPOCHS))
+
+
+@given(EPOCHS, EPOCHS, st.integers(0, (1 << 64) - 1))
+def test_the_pair_for_an_epoch_matches_our_cookies_of_it_and_nobody_elses(epoch, other, foreign):
+    assert covers([p.of_epoch(epoch)], p.cookie(other, note=7)) == (epoch == other)
+    assert covers([p.of_epoch(epoch)], foreign) == (p.epoch_of(foreign) == epoch)
+
+
+@given(EPOCHS)
 def test_a_cookie_gives_its_epoch_back(epoch):
     assert p.epoch_of(p.cookie(epoch)) == epoch
     assert 0 < p.cookie(epoch) < (1 << 64) - 1

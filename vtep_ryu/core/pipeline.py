@@ -228,6 +228,7 @@ def metered_port(meter: int) -> int | None:
 # A cookie says whose a flow is, in which connection's epoch it was last affirmed, and what is noted on it.
 OWNER = 0x7674 << 48
 OWNER_MASK = 0xFFFF << 48
+OURS = (OWNER, OWNER_MASK)
 EPOCHS = 1 << 16
 _EPOCH_SHIFT = 32
 
@@ -254,11 +255,16 @@ def note_on(text: str | None) -> int:
     return 0 if text is None else crc32(text.encode()) or 1
 
 
+def of_epoch(epoch: int) -> tuple[int, int]:
+    """The cookie and the mask that together match this program's flows of an epoch, whatever their notes are."""
+    return cookie(epoch), OWNER_MASK | EPOCHS - 1 << _EPOCH_SHIFT
+
+
 def other_epochs(epoch: int) -> tuple[tuple[int, int], ...]:
     """(cookie, mask) pairs that together match this program's flows of every epoch but this one.
 
     OpenFlow can match a cookie under a mask but not its being different: for each bit of the epoch there is one
-    pair, for the flows that have that bit otherwise.
+    pair, for the flows that have that bit otherwise. The first pair is for those of the epoch before, among others.
     """
     bits = [1 << _EPOCH_SHIFT + n for n in range(EPOCHS.bit_length() - 1)]
     current = cookie(epoch)

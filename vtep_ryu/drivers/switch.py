@@ -164,10 +164,13 @@ class Switch:
         buckets = (bucket for reply in replies for group in reply.body for bucket in group.bucket_stats)
         return [(bucket.packet_count, bucket.byte_count) for bucket in buckets]
 
-    def totals(self, table_id: int) -> tuple[int, int, int]:
-        """How many flows of ours a table, or OFPTT_ALL, has, and the packets and bytes that they have counted."""
+    def totals(self, table_id: int, which: tuple[int, int] = p.OURS) -> tuple[int, int, int]:
+        """How many flows of ours a table, or OFPTT_ALL, has, and the packets and bytes that they have counted.
+
+        which is the cookie of those that count, and its mask.
+        """
         request = parser.OFPAggregateStatsRequest(
-            *(self._datapath, 0, table_id, ofp.OFPP_ANY, ofp.OFPG_ANY, p.OWNER, p.OWNER_MASK, parser.OFPMatch())
+            *(self._datapath, 0, table_id, ofp.OFPP_ANY, ofp.OFPG_ANY, *which, parser.OFPMatch())
         )
         (reply,) = self._request(request)
         return reply.body.flow_count, reply.body.packet_count, reply.body.byte_count
@@ -191,8 +194,13 @@ class Switch:
         return refused
 
     def forget_other_epochs(self, epoch: int) -> None:
-        """Remove our flows of every other epoch."""
+        """Remove our flows of every other epoch. There are nearly always none but those of the one before.
+
+        Each removal goes through all flows, and so does a count. Of every epoch is counted first: flows only run out.
+        """
         for cookie, mask in p.other_epochs(epoch):
+            if self.totals(ofp.OFPTT_ALL)[0] == self.totals(ofp.OFPTT_ALL, p.of_epoch(epoch))[0]:
+                break
             self._request(messages.remove_flows(self._datapath, cookie, mask), barrier=True)
 
     def forget_groups(self, group_ids: Iterable[int]) -> None:
@@ -212,7 +220,7 @@ class Switch:
         if not flows:
             return had_meters
         self.forget_groups(self.group_ids())
-        self._request(messages.remove_flows(self._datapath, p.OWNER, p.OWNER_MASK), barrier=True)
+        self._request(messages.remove_flows(self._datapath, *p.OURS), barrier=True)
         return True
 
     def _flows(self, table: Table, match: tuple[Match, ...] = ()) -> list[flow_stats.FlowStats]:
