@@ -30,7 +30,7 @@ from vtep_ryu.core.model import (
     Update,
 )
 from vtep_ryu.drivers import bfd
-from vtep_ryu.drivers.local_macs import LocalMacs
+from vtep_ryu.drivers.local_macs import UNICAST, LocalMacs
 from vtep_ryu.drivers.ovsdb import OvsdbClient
 from vtep_ryu.drivers.publish import Faults, PhysicalPorts, Post, Statistics
 from vtep_ryu.drivers.tunnel_rows import TunnelRows
@@ -69,7 +69,10 @@ OPTIONAL = frozenset(
 """What came with later versions of the schema than 1.0.0, or is only reported, and can be done without."""
 
 REMOTES = "Ucast_Macs_Remote"
-"""The table that can be very large. Its rows are tuples, of the UUID and the columns above: see drivers/idl.py."""
+COMPACT = (REMOTES, UNICAST)
+"""The tables that can be large, or change fast. Their rows are tuples, of the UUID and the columns above: see
+drivers/idl.py.
+"""
 
 REMOTES_PER_UPDATE = 100
 """Rows of it that are handed over at once: half a millisecond of the main thread. Each turn of its loop takes one such
@@ -94,7 +97,7 @@ class HardwareVtep(OvsdbClient[Post, Update]):
     """Follows hardware_vtep and keeps the rows and columns there that are ours."""
 
     def __init__(self, remotes: Sequence[str]) -> None:
-        super().__init__("hardware_vtep", COLUMNS, remotes, LOG, OPTIONAL, (REMOTES,))
+        super().__init__("hardware_vtep", COLUMNS, remotes, LOG, OPTIONAL, COMPACT)
         self._writers = (LocalMacs(self), TunnelRows(self), PhysicalPorts(self), Faults(self), Statistics(self))
         self._complaints: dict[Any, frozenset[str]] = {}
         self._keys: dict[Any, int | None] = {}

@@ -180,6 +180,8 @@ class Locators:
         self._client = client
         self._transaction = transaction
         self._sets: dict[str, Any] = {}
+        self._references: dict[str, Any] = {}
+        self._addresses: dict[str, frozenset[str]] = {}
 
     @cached_property
     def _by_ip(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -197,6 +199,18 @@ class Locators:
             row.encapsulation_type, row.dst_ip = ENCAPSULATION, ip
             without_key[ip] = row
         return without_key[ip]
+
+    def reference(self, ip: str) -> Any:
+        """The same row, as an operation of the transaction has it (RFC 7047, 5.1): by its UUID, or a name for now."""
+        if ip not in self._references:
+            self._references[ip] = self._transaction._substitute_uuids(["uuid", str(self.of(ip).uuid)])
+        return self._references[ip]
+
+    def addresses_of(self, uuid: str) -> frozenset[str]:
+        """The address of a row that is there."""
+        if uuid not in self._addresses:
+            self._addresses[uuid] = frozenset([self._client.row("Physical_Locator", UUID(uuid)).dst_ip])
+        return self._addresses[uuid]
 
     def any_of(self, ip: str) -> Any:
         """The same, but where there are only rows with a tunnel key, one of those: then none is made."""
