@@ -192,3 +192,27 @@ def test_a_schema_that_becomes_another_one_while_running_is_used_as_it_is_then(l
     node.wait_until(lambda: hosts[0].ping(hosts[1], count=1), what="an answer")
     assert len(re.findall("^hardware_vtep: ", node.app.log(), re.MULTILINE)) == 7
     node.app.kill()
+
+
+def test_local_addresses_that_the_server_refuses_are_named_and_all_others_are_written(lab: Lab) -> None:
+    node = lab.node("full", "10.2.2.12/24")
+    support.set_up(node)
+    support.add_logical_switch(node, "ls0", 5012)
+    host, stations = node.add_port("p0"), {lab.new_mac() for _ in range(5)}
+    support.bind(node, "ls0", "p0")
+    schema = json.loads((SCHEMA_DIRECTORY / SCHEMAS["vtep"]).read_text())
+    del schema["cksum"]
+    schema["tables"]["Ucast_Macs_Local"]["maxRows"] = 3
+    small = node.directory / "small.ovsschema"
+    small.write_text(json.dumps(schema))
+    convert(node, small)
+    node.wait_until(lambda: node.app.log().count("hardware_vtep: connected to ") == 2, what="the database to be back")
+    host.send(*(support.new_frame(mac) for mac in stations))
+    pattern = r"^hardware_vtep: local address '(\S+)' of the logical switch \S+ is refused: .*limit of 3 row"
+
+    def refused() -> set[str]:
+        return set(re.findall(pattern, node.app.log(), re.MULTILINE))
+
+    node.wait_until(lambda: len(refused()) == 2, 30, "two that are one too many")
+    assert {mac for _, mac in node.macs()} == stations - refused()
+    node.app.kill()
