@@ -41,6 +41,7 @@ class Options:
 
     hardware_vtep_remotes: tuple[str, ...]
     open_vswitch_remotes: tuple[str, ...]
+    database_probe_interval: int
     mac_ageing_time: int
     binding_mac_limit: int
     switch_mac_limit: int
@@ -148,6 +149,14 @@ def _file(name: str, text: str) -> cfg.Opt:
 OPTIONS = (
     _remotes("hardware_vtep_remotes", "hardware_vtep"),
     _remotes("open_vswitch_remotes", "Open_vSwitch"),
+    _number(
+        "database_probe_interval",
+        5,
+        0,
+        86400,
+        "Seconds after which the server of a database that says nothing is asked for an echo, and as many more after "
+        "which it is given up, to be connected to anew; 0 is never.",
+    ),
     _file("private_key", "Private key"),
     _file("certificate", "Certificate of that key"),
     _file("ca_cert", "Certificates of the CAs of which the databases' servers need one"),

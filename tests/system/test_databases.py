@@ -1,6 +1,8 @@
 """Databases that come late, go and come back: nothing is lost, and nothing is deleted for want of the other half."""
 
+import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 
@@ -10,6 +12,7 @@ from apps.lab import Host, Lab, Node, Peer
 from apps.lab.node import OPEN_VSWITCH
 from tests.system import support
 
+LONG = os.environ.get("VTEP_TEST_LONG") == "1"
 VNI = 5000
 OURS = ("Physical_Switch", "Physical_Port", "Ucast_Macs_Local", "Mcast_Macs_Local")
 STALE = ("ls0", "02:00:00:00:aa:01")
@@ -188,3 +191,43 @@ def test_what_happens_while_hardware_vtep_is_away_is_made_up_for(
     support.bind(node, "ls0", "p1", vlan=9)
     node.vtep_ctl("unbind-ls", "br0", "p1", "9")
     node.wait_until(lambda: support.reaches(hosts[1], hosts[0], peer), what="the port to work")
+
+
+@pytest.fixture
+def node_with_probes(node: Node, hosts: list[Host], request: pytest.FixtureRequest) -> Iterator[Node]:
+    """The machine with the program asking for an echo after so many seconds."""
+    node.start_app(f"--vtep-database-probe-interval={request.param}")
+    node.app.wait_log(r"^br0: switch \w+ is served$")
+    yield node
+    node.app.stop()
+
+
+@pytest.mark.parametrize("node_with_probes", [1], indirect=True)
+def test_a_server_that_stands_still_is_given_up_after_twice_the_probe_interval(node_with_probes: Node) -> None:
+    node = node_with_probes
+    lost = "^(hardware_vtep|Open_vSwitch): connection lost, trying again$"
+    before = count(node, lost)
+    node.ovsdb_server.signal(signal.SIGSTOP)
+    try:
+        node.wait_until(lambda: count(node, lost) >= before + 2, 9, "both to be given up sooner than by default")
+    finally:
+        node.ovsdb_server.signal(signal.SIGCONT)
+    support.bind(node, "ls0", "p1", vlan=9)
+    node.vtep_ctl("unbind-ls", "br0", "p1", "9")
+
+
+@pytest.mark.parametrize(
+    ("node_with_probes", "seconds"), [(0, 4), (15, 13)] if LONG else [(0, 4)], indirect=["node_with_probes"]
+)
+def test_a_server_that_stands_still_for_less_than_the_probe_interval_is_waited_for(
+    node_with_probes: Node, seconds: int
+) -> None:
+    node = node_with_probes
+    node.ovsdb_server.signal(signal.SIGSTOP)
+    try:
+        time.sleep(seconds)
+    finally:
+        node.ovsdb_server.signal(signal.SIGCONT)
+    support.bind(node, "ls0", "p1", vlan=9)
+    node.vtep_ctl("unbind-ls", "br0", "p1", "9")
+    assert count(node, "connection lost") == 0

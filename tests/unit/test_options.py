@@ -44,6 +44,7 @@ def test_without_a_configuration_every_option_has_its_documented_default():
     assert load() == options.Options(
         hardware_vtep_remotes=("unix:/run/openvswitch/db.sock",),
         open_vswitch_remotes=("unix:/run/openvswitch/db.sock",),
+        database_probe_interval=5,
         mac_ageing_time=300,
         binding_mac_limit=16384,
         switch_mac_limit=131072,
@@ -68,6 +69,7 @@ def test_a_config_file_sets_every_option(config_file):
             """[vtep]
             hardware_vtep_remotes = tcp:10.0.0.1:6640, tcp:[fd00::1]:6641 ,unix:/a b/db.sock
             open_vswitch_remotes = unix:/other.sock
+            database_probe_interval = 0
             mac_ageing_time = 0
             binding_mac_limit = 10
             switch_mac_limit = 20
@@ -87,6 +89,7 @@ def test_a_config_file_sets_every_option(config_file):
     ) == options.Options(
         hardware_vtep_remotes=("tcp:10.0.0.1:6640", "tcp:[fd00::1]:6641", "unix:/a b/db.sock"),
         open_vswitch_remotes=("unix:/other.sock",),
+        database_probe_interval=0,
         mac_ageing_time=0,
         binding_mac_limit=10,
         switch_mac_limit=20,

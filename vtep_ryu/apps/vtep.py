@@ -115,8 +115,11 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._statistics_interval = chosen.statistics_interval
         self._watchdog = chosen.watchdog
         self._pulse = Pulse("main")
-        self._hwvtep = HardwareVtep(chosen.hardware_vtep_remotes)
-        self._openvswitch = OpenVSwitch(chosen.open_vswitch_remotes, chosen.packet_in_rate, chosen.packet_in_burst)
+        probe = chosen.database_probe_interval
+        self._hwvtep = HardwareVtep(chosen.hardware_vtep_remotes, probe)
+        self._openvswitch = OpenVSwitch(
+            chosen.open_vswitch_remotes, probe, chosen.packet_in_rate, chosen.packet_in_burst
+        )
         self._control = Control(options.run_directory(os.environ, os.path.exists))
         self._status = Status((), chosen.hardware_vtep_remotes, chosen.open_vswitch_remotes, (), {})
         self._database = Database()

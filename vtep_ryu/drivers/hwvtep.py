@@ -96,8 +96,8 @@ Reader: TypeAlias = tuple[type[Row], Callable[[Any, Complain], Row]]
 class HardwareVtep(OvsdbClient[Post, Update]):
     """Follows hardware_vtep and keeps the rows and columns there that are ours."""
 
-    def __init__(self, remotes: Sequence[str]) -> None:
-        super().__init__("hardware_vtep", COLUMNS, remotes, LOG, OPTIONAL, COMPACT)
+    def __init__(self, remotes: Sequence[str], probe_interval: int) -> None:
+        super().__init__("hardware_vtep", COLUMNS, remotes, probe_interval, LOG, OPTIONAL, COMPACT)
         self._writers = (LocalMacs(self), TunnelRows(self), PhysicalPorts(self), Faults(self), Statistics(self))
         self._complaints: dict[Any, frozenset[str]] = {}
         self._keys: dict[Any, int | None] = {}

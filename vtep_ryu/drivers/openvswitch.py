@@ -55,8 +55,8 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
     packet_in_rate (per second) and packet_in_burst bound what each port may send to the controller.
     """
 
-    def __init__(self, remotes: Sequence[str], packet_in_rate: int, packet_in_burst: int) -> None:
-        super().__init__("Open_vSwitch", COLUMNS, remotes, LOG)
+    def __init__(self, remotes: Sequence[str], probe_interval: int, packet_in_rate: int, packet_in_burst: int) -> None:
+        super().__init__("Open_vSwitch", COLUMNS, remotes, probe_interval, LOG)
         self._controller = {
             "connection_mode": ["out-of-band"],
             "controller_rate_limit": [packet_in_rate],

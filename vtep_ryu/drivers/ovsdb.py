@@ -24,9 +24,6 @@ CONFLICT_RETRY_SECONDS = 0.02
 RACES_TO_TELL = 100
 CONNECT_TIMEOUT_MS = 5000
 ANSWER_SECONDS = 5.0
-PROBE_MS = 5000
-"""A server that says nothing for so long is asked for an echo, and given up after as long again; by Unix socket too."""
-
 PATIENCE_SECONDS = 30.0
 """How long a server may take for the rows, until that is said."""
 
@@ -41,6 +38,9 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
 
     The tables and columns in optional ("Table", "Table.column") may be absent: there is nothing of them to follow then,
     and rows do not have such columns. Any other has to be there.
+
+    A server that says nothing for probe_interval seconds is asked for an echo, and given up after as long again, by a
+    Unix socket too; with 0 never.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         database: str,
         columns: Mapping[str, Sequence[str]],
         remotes: Sequence[str],
+        probe_interval: int,
         logger: logging.Logger,
         optional: Collection[str] = (),
         compact: Collection[str] = (),
@@ -56,6 +57,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         self._database = database
         self._columns = columns
         self._remotes = remotes
+        self._probe_interval = probe_interval
         self._optional = optional
         self._compact = {table: columns[table] for table in compact}
         self._idl: Idl | None = None
@@ -225,7 +227,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
                 there = [column for column in columns if f"{table}.{column}" not in absent]
                 helper.register_columns(table, there)
         self._idl = Idl(",".join(self._remotes), helper, self._compact)
-        self._idl._session.reconnect.set_probe_interval(PROBE_MS)
+        self._idl._session.reconnect.set_probe_interval(1000 * self._probe_interval)
         self._impatient_at = self.monotonic() + PATIENCE_SECONDS
 
     def _schema(self) -> tuple[Any, str]:
