@@ -28,13 +28,14 @@ def asked(node: Node, *words: str) -> dict[str, Any]:
 def site(lab: Lab) -> ThreePorts:
     """A VTEP: ls0 at p0 untagged and p1 VLAN 7, with one address here, one elsewhere, and a multicast address."""
     node = lab.node("a", "10.2.2.1/24")
+    lab.peer("peer", "10.2.2.2/24")
     hosts = [node.add_port(f"p{number}") for number in range(3)]
     support.set_up(node)
     support.add_logical_switch(node, "ls0", 5000, "10.2.2.2", "10.2.2.3")
     bind(node, "ls0", "p0")
     bind(node, "ls0", "p1", vlan=7)
-    node.vtep_ctl("add-ucast-remote", "ls0", REMOTE, "10.2.2.3")
-    node.vtep_ctl("add-mcast-remote", "ls0", GROUP, "10.2.2.3")
+    node.vtep_ctl("add-ucast-remote", "ls0", REMOTE, "10.2.2.2")
+    node.vtep_ctl("add-mcast-remote", "ls0", GROUP, "10.2.2.2")
     teach(node, hosts[0], hosts[0].mac)
     node.wait_until(lambda: GROUP in ask(node, "mdb/show", "ls0"), what="the multicast address")
     return ThreePorts(node, *hosts, lab)
@@ -82,7 +83,7 @@ def test_vtep_show_has_the_rows_uuids_and_states_as_json(site: ThreePorts) -> No
 def test_fdb_show_has_where_each_address_is(site: ThreePorts) -> None:
     assert ask(site.node, "fdb/show", "ls0").splitlines() == [
         "br0: ls0 has 1 address here, 1 behind other VTEPs",
-        *sorted([f"    {REMOTE}  10.2.2.3 VNI 5000", f"    {site.p0.mac}  p0 untagged"]),
+        *sorted([f"    {REMOTE}  10.2.2.2 VNI 5000", f"    {site.p0.mac}  p0 untagged"]),
     ]
     (row,) = site.node.rows("Ucast_Macs_Remote")
     (switch,) = asked(site.node, "fdb/show", "ls0")["physical_switches"]
@@ -104,7 +105,7 @@ def test_mdb_show_has_who_gets_what_is_replicated(site: ThreePorts) -> None:
         "        10.2.2.2  VNI 5000  no BFD  gets frames",
         "        10.2.2.3  VNI 5000  no BFD",
         f"    {GROUP}: one of (Mcast_Macs_Remote {rows[GROUP]})",
-        "        10.2.2.3  VNI 5000  no BFD  gets frames",
+        "        10.2.2.2  VNI 5000  no BFD  gets frames",
     ]
 
 
@@ -163,11 +164,77 @@ def test_mac_explain_names_what_would_have_won_otherwise(site: ThreePorts) -> No
     node.vtep_ctl("del-ucast-remote", "ls0", mac)
 
 
+def test_trace_follows_a_broadcast_in_words(site: ThreePorts) -> None:
+    lines = ask(site.node, "trace", "p0", "0", site.p0.mac, BROADCAST).splitlines()
+    assert lines[:-1] == [
+        f"br0: p0 untagged, from {site.p0.mac} to {BROADCAST}",
+        "    classify   p0 untagged is bound to ls0, VNI 5000",
+        "    learn      the source is known here",
+        "    unicast    the destination is multicast or broadcast",
+        "    multicast  it has no VTEPs of its own",
+        "    flood      copies to every binding and the VTEPs of unknown-dst",
+        "        bucket 0   a copy for p0 untagged",
+        "            egress     it came by p0 untagged: dropped",
+        "        bucket 1   a copy for p1 VLAN 7",
+        "            egress     leaves by p1, with VLAN tag 7",
+        "        bucket 0   a copy for 10.2.2.2 VNI 5000",
+        "delivered to p1 VLAN 7, 10.2.2.2 VNI 5000",
+    ]
+    assert "vni=0x1388" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("port", "vlan", "source", "destination", "words", "to"),
+    [
+        ("p1", "7", "new", "p0", ["source is not known here: on, with a copy", "is at p0 untagged"], ["p0 untagged"]),
+        ("p0", "0", "p0", REMOTE, ["destination is behind 10.2.2.2 VNI 5000"], ["10.2.2.2 VNI 5000"]),
+        ("p0", "0", "p0", GROUP, ["multicast  copies to its VTEPs"], ["10.2.2.2 VNI 5000", "p1 VLAN 7"]),
+        ("p0", "0", "p0", UNKNOWN, ["the destination is not known"], ["p1 VLAN 7", "10.2.2.2 VNI 5000"]),
+        ("p0", "0", "p0", "p0", ["egress     it came by p0 untagged: dropped"], []),
+        ("p0", "0", GROUP, "p0", ["no station has this source: dropped"], []),
+        ("p1", "8", "new", "p0", ["p1 VLAN 8 is bound to no logical switch: dropped"], []),
+    ],
+)
+def test_trace_says_who_gets_a_frame(
+    site: ThreePorts, port: str, vlan: str, source: str, destination: str, words: list[str], to: list[str]
+) -> None:
+    macs = {"p0": site.p0.mac, "new": UNKNOWN}
+    command = ("trace", port, vlan, macs.get(source, source), macs.get(destination, destination))
+    said = ask(site.node, *command)
+    assert all(word in said for word in words), said
+    assert asked(site.node, *command)["delivered"] == to
+
+
+def test_trace_says_that_a_vteps_mac_address_is_not_known_yet(site: ThreePorts) -> None:
+    site.node.vtep_ctl("add-ucast-remote", "ls0", UNKNOWN, "10.2.2.77")
+    there = ("trace", "br0", "p0", "0", site.p0.mac, UNKNOWN)
+    try:
+        site.node.wait_until(lambda: "is behind 10.2.2.77" in ask(site.node, *there), what="the row to count")
+        assert asked(site.node, *there)["delivered"] == []
+        remark = "the switch does not know the MAC address of 10.2.2.77 yet: it asks for it, and drops the frame"
+        assert asked(site.node, *there)["remarks"] == [remark]
+    finally:
+        site.node.vtep_ctl("del-ucast-remote", "ls0", UNKNOWN)
+
+
+def test_trace_says_why_the_switch_cannot_be_asked(site: ThreePorts) -> None:
+    pidfile = site.node.directory / "ovs-vswitchd.pid"
+    hidden = pidfile.rename(f"{pidfile}.hidden")
+    try:
+        with pytest.raises(LabError, match=rf"(?m)^there is no ovs-vswitchd.pid in {site.node.directory}, /run/openv"):
+            ask(site.node, "trace", "p0", "0", site.p0.mac, BROADCAST)
+    finally:
+        hidden.rename(pidfile)
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
         (("fdb/show",), r"usage: fdb/show LS \[--format text\|json\]"),
         (("fdb/show", "ls9"), "there is no Logical_Switch with the name or UUID ls9"),
+        (("trace", "p0", "0", UNKNOWN), r"usage: trace \[PS-NAME\] PORT VLAN SRC DST \[--format text\|json\]"),
+        (("trace", "p9", "0", UNKNOWN, UNKNOWN), "br0 has no port p9, or is not connected"),
+        (("trace", "p0", "4095", UNKNOWN, UNKNOWN), "the VLAN is '4095', must be 0 for untagged, or 1 to 4094"),
         (("mac/explain", "ls0", "p0"), "'p0' is no MAC address, as 00:11:22:33:44:55 is one"),
         (("vtep/show", "br9"), "there is no physical switch br9 with a bridge of its name; there are: br0"),
         (("vtep/show", "--format", "xml"), "--format is 'xml', must be one of text, json"),

@@ -13,9 +13,10 @@ from vtep_ryu.core.database import Database
 from vtep_ryu.core.flow import Flow, Group, Rendering
 from vtep_ryu.core.units import Unit
 from vtep_ryu.core.vtep import Vtep
+from vtep_ryu.drivers import vswitchd
 from vtep_ryu.drivers.control import Answer, Asked, Control, LogLevel
 from vtep_ryu.drivers.switch import Refused, SwitchLost
-from vtep_ryu.show import addresses, explain, overview
+from vtep_ryu.show import addresses, explain, overview, trace
 from vtep_ryu.show.commands import Question, Unanswerable
 from vtep_ryu.show.document import Document, Slices, T, as_json, printable
 from vtep_ryu.show.site import Installed, Served, Site
@@ -31,6 +32,7 @@ class OnSwitch(Installed):
 
     def __init__(self, reconciler: Reconciler) -> None:
         self._reconciler = reconciler
+        self.address = reconciler.switch.address
 
     def rendering(self, unit: Unit) -> Rendering:
         """See Installed."""
@@ -101,6 +103,7 @@ class Answers:
             "vtep/show": (lambda *name: overview.make(site, *name), overview.text),
             "fdb/show": (lambda name: addresses.unicast(site, name), addresses.unicast_text),
             "mac/explain": (lambda name, mac: explain.make(site, name, mac), explain.text),
+            "trace": (lambda *words: trace.make(site, traced, *words), trace.text),
             "mdb/show": (lambda name: addresses.multicast(site, name), addresses.multicast_text),
         }
 
@@ -114,6 +117,19 @@ class Answers:
             return Served(vtep, reconciler.switch.datapath_id, reconciler.served, OnSwitch(reconciler))
 
         return Site(self._database, {name: served(name, vtep) for name, vtep in self._vteps.items()})
+
+
+def traced(served: Served, flow: str) -> str:
+    """The switch's own answer, which nobody but the ovs-vswitchd on its machine can give."""
+    name, address = served.vtep.name, served.installed.address
+    if address is None:
+        raise Unanswerable(f"{name} is not connected")
+    if not vswitchd.is_here(address):
+        raise Unanswerable(f"{name} is on another machine ({address}), whose ovs-vswitchd cannot be asked from here")
+    try:
+        return vswitchd.ask("ofproto/trace", name, flow)
+    except vswitchd.NoAnswer as error:
+        raise Unanswerable(str(error)) from error
 
 
 def _collected(pieces: Iterator[str], into: list[str]) -> Slices[None]:

@@ -205,9 +205,15 @@ def group_id(kind: GroupKind, id: int) -> int:
     return kind << ID_BITS | id
 
 
+def kind_of(group: int) -> GroupKind | None:
+    """What a group is for, or None where it is not this program's."""
+    kind = group >> ID_BITS
+    return GroupKind(kind) if kind in GroupKind.__members__.values() else None
+
+
 def is_ours(group: int) -> bool:
     """Whether a group id found on the switch is one of this program's."""
-    return group >> ID_BITS in GroupKind.__members__.values()
+    return kind_of(group) is not None
 
 
 # A port's meter has the port's number below sixteen bits that say whose it is: meters have no cookie either.

@@ -99,6 +99,11 @@ class Switch:
         self._datapath.close()
 
     @property
+    def address(self) -> str:
+        """The IP address from which it is connected."""
+        return str(self._datapath.address[0])
+
+    @property
     def why_lost(self) -> str:
         """Why we hung up, as the end of a line; nothing where the switch did."""
         unanswered = len(self._datapath.unreplied_echo_requests)

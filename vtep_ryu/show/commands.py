@@ -36,6 +36,7 @@ COMMANDS = (
     Command("fdb/show", ("LS",)),
     Command("mac/explain", ("LS", "MAC")),
     Command("mdb/show", ("LS",)),
+    Command("trace", ("[PS-NAME]", "PORT", "VLAN", "SRC", "DST")),
 )
 """What is answered from the state of the program; LS is the name or the UUID of a logical switch."""
 

@@ -15,7 +15,12 @@ from vtep_ryu.show.document import Document
 
 
 class Installed:
-    """What a switch has; this one has nothing, as none is connected."""
+    """What a switch has; this one has nothing, as none is connected.
+
+    address is the IP address from which it is connected.
+    """
+
+    address: str | None = None
 
     def rendering(self, unit: Unit) -> Rendering:
         """What it has of a unit."""
