@@ -15,7 +15,7 @@ def line(handler: logging.StreamHandler[io.StringIO], port: str = "p0") -> str:
 
 def test_a_line_begins_with_the_time_in_utc_and_the_level() -> None:
     handler = logging.StreamHandler(io.StringIO())
-    set_format([handler])
+    assert set_format([handler])
     assert line(handler) == "2026-11-21T09:30:00.250Z WARNING br0: port p0 is gone\n"
 
 
@@ -31,5 +31,5 @@ def test_whatever_a_name_is_the_line_is_one_and_short() -> None:
 def test_a_format_of_the_operators_is_left_alone() -> None:
     handler = logging.StreamHandler(io.StringIO())
     handler.setFormatter(logging.Formatter("<%(message)s>"))
-    set_format([handler])
+    assert not set_format([handler])
     assert line(handler) == "<br0: port p0 is gone>\n"

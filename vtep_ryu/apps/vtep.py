@@ -21,7 +21,7 @@ from ryu.ofproto import ofproto_v1_3 as ofp
 
 from vtep_ryu import __version__, listening, options
 from vtep_ryu.apps.answers import Answers
-from vtep_ryu.apps.logs import set_format
+from vtep_ryu.apps.logs import forget_origins, set_format
 from vtep_ryu.apps.reconciler import Reconciler
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
@@ -98,7 +98,8 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         listening.check(cfg.CONF)
         if chosen.tls:
             TlsStream.use(chosen.tls)
-        set_format(logging.getLogger().handlers)
+        if set_format(logging.getLogger().handlers):
+            forget_origins()
         logging.getLogger("vtep_ryu").setLevel(chosen.log_level.upper())
         logging.getLogger("ryu.base.app_manager").setLevel(logging.INFO)  # Else --verbose has a line for every message.
         self._settings = Settings(
