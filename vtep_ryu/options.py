@@ -54,6 +54,7 @@ class Options:
     mac_move_limit: int
     mac_move_window: int
     storm_control: int
+    rebalance: bool
     watchdog: int
     log_level: str
     tls: Files | None
@@ -231,6 +232,14 @@ OPTIONS = (
         1_000_000,
         "Frames per second that each physical port may have replicated: broadcast, multicast and those for unknown "
         "addresses, together; as many may come at once. 0 is any number.",
+    ),
+    _option(
+        "rebalance",
+        True,
+        _Choice("rebalance", {"false": False, "true": True}),
+        "Share the switches evenly with other instances that are connected to them, one after another, when one joins "
+        "or leaves; true or false. Default: true.",
+        cfg.BoolOpt,
     ),
     _number(
         "watchdog",

@@ -59,6 +59,8 @@ def test_the_status_tells_where_it_listens_what_it_follows_and_what_it_serves(no
         "hardware_vtep": [f"unix:{node.socket}"],
         "open_vswitch": [f"unix:{node.socket}"],
         "bridges": ["br0"],
+        "owned": ["br0"],
+        "standby": [],
         "counters": {"br0": NOTHING_COUNTED},
         "pid": int(socket.name.split(".")[1]),
         "version": __version__,

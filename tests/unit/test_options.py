@@ -57,6 +57,7 @@ def test_without_a_configuration_every_option_has_its_documented_default():
         mac_move_limit=5,
         mac_move_window=180,
         storm_control=0,
+        rebalance=True,
         watchdog=300,
         log_level="info",
         tls=None,
@@ -82,6 +83,7 @@ def test_a_config_file_sets_every_option(config_file):
             mac_move_limit = 0
             mac_move_window = 60
             storm_control = 50
+            rebalance = false
             watchdog = 0
             log_level = WARNING
             """.replace("\n            ", "\n")
@@ -102,6 +104,7 @@ def test_a_config_file_sets_every_option(config_file):
         mac_move_limit=0,
         mac_move_window=60,
         storm_control=50,
+        rebalance=False,
         watchdog=0,
         log_level="warning",
         tls=None,

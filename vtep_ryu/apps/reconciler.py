@@ -100,10 +100,18 @@ class Reconciler:
         """What the switch has of a unit."""
         return self._installed.get(unit, NOTHING)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it may be ended: nothing that it has taken in is still to be applied."""
+        if not self.served:
+            return not self.ready
+        return not (self.is_behind or self.switch.has_sightings)
+
     def run(self) -> None:
         """Take the switch over, then follow the Vtep until the connection is lost."""
         try:
             with self.switch.turn:
+                self.switch.roles.lead()
                 self.switch.hear(self.wake)
                 self._take_over()
                 self._set_served(True)
@@ -124,6 +132,7 @@ class Reconciler:
             LOG.error("%s: the switch cannot be used: %s", self.vtep.name, error)
         finally:
             self._set_served(False)
+            self.switch.stop_hearing()
             for unit in self._refused:
                 self.vtep.switch_faults.clear(unit)
 

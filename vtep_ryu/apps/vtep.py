@@ -21,8 +21,11 @@ from ryu.ofproto import ofproto_v1_3 as ofp
 
 from vtep_ryu import __version__, listening, options
 from vtep_ryu.apps.answers import Answers
+from vtep_ryu.apps.fatal import fatal
 from vtep_ryu.apps.logs import forget_origins, set_format
+from vtep_ryu.apps.ownership import Owner
 from vtep_ryu.apps.reconciler import Reconciler
+from vtep_ryu.apps.switches import Switches
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
 from vtep_ryu.core.model import Settings, Update
@@ -31,12 +34,21 @@ from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.core.words import rows_in_words
 from vtep_ryu.drivers import pauses
 from vtep_ryu.drivers.companion import Companion
-from vtep_ryu.drivers.control import Control, Status
-from vtep_ryu.drivers.hwvtep import HardwareVtep
+from vtep_ryu.drivers.control import Asked, Control, LogLevel, Status, Stop
+from vtep_ryu.drivers.hwvtep import HardwareVtep, LockAnswer
 from vtep_ryu.drivers.listener import Listener
 from vtep_ryu.drivers.openvswitch import Bridges, OpenVSwitch, Serve
-from vtep_ryu.drivers.publish import LocalMac, Post, PublishMacs, PublishStatistics, PublishSwitches, PublishTunnels
-from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost, port_of, station_of
+from vtep_ryu.drivers.publish import (
+    Forget,
+    LocalMac,
+    Post,
+    PublishMacs,
+    PublishStatistics,
+    PublishSwitches,
+    PublishTunnels,
+)
+from vtep_ryu.drivers.replies import port_of, station_of
+from vtep_ryu.drivers.roles import is_demotion
 from vtep_ryu.drivers.tls_stream import TlsStream
 from vtep_ryu.drivers.watchdog import Pulse, Watchdog
 
@@ -55,40 +67,8 @@ options.ryu_defaults(cfg.CONF)
 controller.StreamServer = Listener
 
 
-def fatal(handler: Callable[..., None]) -> Callable[..., None]:
-    """End the program on an exception: going on without what the handler should have done would be wrong silently.
-
-    Whoever supervises the program starts it again, and nothing is lost by that.
-    """
-
-    @functools.wraps(handler)
-    def wrapper(*args: Any, **kwargs: Any) -> None:
-        try:
-            handler(*args, **kwargs)
-        except Exception as error:
-            for message in (each.msg for each in args if hasattr(each, "msg")):
-                error.add_note(f"taking in of switch {message.datapath.id or 0:016x}: {message}")
-            LOG.critical("ending the program", exc_info=True)
-            logging.shutdown()
-            os._exit(1)
-
-    return wrapper
-
-
-def _clean(name: str, switch: Switch) -> None:
-    """Remove what is left on a bridge that was a VTEP, perhaps while the program was down."""
-    try:
-        with switch.turn:
-            if switch.forget_everything():
-                LOG.info("%s: flows and groups of the VTEP that it was are removed", name)
-    except SwitchLost as error:
-        switch.close(str(error))  # It is cleaned when it connects again.
-    except Refused as error:
-        LOG.error("%s: the flows of the VTEP that it was cannot be removed: %s", name, error)
-
-
 class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
-    """Serves every connected bridge that has a Physical_Switch row of its name."""
+    """Serves every connected bridge that has a Physical_Switch row of its name and is no other instance's."""
 
     OFP_VERSIONS = (ofp.OFP_VERSION,)
 
@@ -122,16 +102,14 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             chosen.open_vswitch_remotes, probe, chosen.packet_in_rate, chosen.packet_in_burst
         )
         self._control = Control(options.run_directory(os.environ, os.path.exists))
-        self._status = Status((), chosen.hardware_vtep_remotes, chosen.open_vswitch_remotes, (), {})
+        self._status = Status((), chosen.hardware_vtep_remotes, chosen.open_vswitch_remotes, (), (), (), {})
         self._database = Database()
         self._bridges: Bridges | None = None
         self._vteps: dict[str, Vtep] = {}
         self._published: set[str] = set()
-        self._switches: dict[int, Switch] = {}
-        self._reconcilers: dict[int, Reconciler] = {}
-        self._answers = Answers(self._control, self._database, self._vteps, self._reconcilers)
-        self._threads: dict[int, list[Any]] = {}
-        self._cleaned: set[int] = set()
+        self._switches = Switches()
+        self._answers = Answers(self._control, self._database, self._vteps, self._switches.reconcilers)
+        self._owner = Owner(self._hwvtep, chosen.rebalance, self._switches.rest, self._forget, self._refresh)
         self._settling = False
         self._counting = False
         self._served: Serve | None = None
@@ -146,7 +124,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         companions: dict[Companion[Any, Any], Callable[[Any], None]] = {
             self._hwvtep: self._on_update,
             self._openvswitch: self._on_bridges,
-            self._control: self._answers.take,
+            self._control: self._on_control,
         }
         for companion, receive in companions.items():
             companion.start()
@@ -154,6 +132,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         if self._watchdog:
             hub.spawn(fatal(self._beat))
             Watchdog((self._pulse, *(each.pulse for each in companions)), self._watchdog).start()
+        hub.spawn(fatal(self._owner.balance))
         return hub.spawn(fatal(self._await_listener))
 
     def _beat(self) -> None:
@@ -177,15 +156,28 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             hub.sleep(LISTENER_SECONDS)
         raise RuntimeError(f"{host}:{port} is not listened on any more")
 
+    def _on_control(self, value: Asked | LogLevel | Stop) -> None:
+        if isinstance(value, Stop):
+            hub.spawn(fatal(self._leave), value)
+        else:
+            self._answers.take(value)
+
+    def _leave(self, stop: Stop) -> None:
+        LOG.info("ending: what other instances can serve is handed over to them")
+        self._owner.leave()
+        self._control.end(stop.signal)
+
     def _post_status(self, **changes: tuple[str, ...]) -> None:
         counters = {name: vtep.counters.copy() for name, vtep in sorted(self._vteps.items())}
-        status = dataclasses.replace(self._status, counters=counters, **changes)
+        ownership = {"owned": tuple(sorted(self._owner.owned)), "standby": self._owner.standby}
+        status = dataclasses.replace(self._status, counters=counters, **ownership, **changes)
         if status != self._status:
             self._status = status
             self._control.post(status)
 
     def _on_served(self) -> None:
-        self._post_status(bridges=tuple(sorted(each.vtep.name for each in self._reconcilers.values() if each.served)))
+        served = (each.vtep.name for each in self._switches.reconcilers.values() if each.served)
+        self._post_status(bridges=tuple(sorted(served)))
 
     def _on_reconciled(self) -> None:
         self._post_wishes()
@@ -198,7 +190,11 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._counting = False
         self._post_status()
 
-    def _on_update(self, update: Update) -> None:
+    def _on_update(self, update: Update | LockAnswer) -> None:
+        if isinstance(update, LockAnswer):
+            self._owner.answered(update)
+            self._post_status()
+            return
         try:
             touched = self._database.apply(update)
             for vtep in self._vteps.values():
@@ -216,7 +212,9 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         """See to it that the bridges that are VTEPs, and no others, are served."""
         if self._bridges is None or not self._database.loaded:
             return
-        wanted = {row.name for row in self._database.physical_switches() if row.name in self._bridges}
+        rows = {row.name for row in self._database.physical_switches() if row.name in self._bridges}
+        self._look(rows)
+        wanted = rows & self._owner.owned
         for name in self._vteps.keys() - wanted:
             self._retire(name)
         for name in wanted - self._vteps.keys():
@@ -230,8 +228,16 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._post_wishes()
         for datapath_id in self._switches:
             self._serve(datapath_id)
-        for reconciler in self._reconcilers.values():
+        for reconciler in self._switches.reconcilers.values():
             reconciler.wake()
+
+    def _look(self, rows: set[str]) -> None:
+        """Have it said which bridges there are to own: VTEPs, and those where something of one may be left."""
+        assert self._bridges is not None
+        connected = {each.name for each in self._bridges.values() if each.datapath_id in self._switches}
+        known = {name for name, bridge in self._bridges.items() if name in rows | connected or bridge.has_tunnels}
+        self._owner.look(known, connected, {name: each.controllers for name, each in self._bridges.items()})
+        self._control.hands_over = self._owner.has_heirs()
 
     def _settle(self) -> None:
         """Let what has been amiss for a moment become a fault, and come back for what has been for less."""
@@ -246,14 +252,15 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
 
     def _post_wishes(self) -> None:
         assert self._bridges is not None
-        behind = {each.vtep.name for each in self._reconcilers.values() if each.is_behind}
+        behind = {each.vtep.name for each in self._switches.reconcilers.values() if each.is_behind}
         for name, vtep in self._vteps.items():
             if name not in behind:
                 vtep.sessions.release()
             tunnels, complete = vtep.sessions.news()
             if tunnels or complete:
                 self._hwvtep.post(PublishTunnels(name, tunnels, complete))
-        serve = Serve({name: vtep.sessions.ports() for name, vtep in self._vteps.items()})
+        ports = {name: vtep.sessions.ports() for name, vtep in self._vteps.items()}
+        serve = Serve(ports, frozenset(self._owner.owned))
         if serve != self._served:
             self._served = serve
             self._openvswitch.post(serve)
@@ -277,25 +284,30 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     # The switches.
 
     def _serve(self, datapath_id: int) -> None:
-        """Start to serve a connected switch if it is a VTEP; if it is none, see to it that nothing of one is left."""
+        """Serve a connected switch if it is ours and a VTEP; if it is none, see to it that nothing of one is left."""
         assert self._bridges is not None
         bridge = next((each for each in self._bridges.values() if each.datapath_id == datapath_id), None)
         if bridge is None:
             return
-        switch = self._switches[datapath_id]
-        if bridge.name not in self._vteps:
-            if datapath_id not in self._cleaned:
-                self._cleaned.add(datapath_id)
-                hub.spawn(fatal(_clean), bridge.name, switch)
-        elif datapath_id not in self._reconcilers:
-            publish = functools.partial(self._publish, bridge.name)
-            reconciler = Reconciler(self._vteps[bridge.name], switch, publish, self._on_served, self._on_reconciled)
-            self._reconcilers[datapath_id] = reconciler
-            self._threads[datapath_id] = [hub.spawn(fatal(reconciler.run))]
-            if self._statistics_interval:
-                report = functools.partial(self._report, bridge.name)
-                thread = hub.spawn(fatal(reconciler.report), self._statistics_interval, report)
-                self._threads[datapath_id].append(thread)
+        name, switch = bridge.name, self._switches[datapath_id]
+        switch.expect_answers(soon=self._owner.has_heir(name))
+        if self._owner.is_anothers(name):
+            self._switches.follow(datapath_id, name, functools.partial(self._owner.is_anothers, name))
+        elif name in self._owner.worked_on and name not in self._vteps:
+            self._switches.clean(datapath_id, name)
+        elif name in self._owner.worked_on and datapath_id not in self._switches.reconcilers:
+            vtep, publish = self._vteps[name], functools.partial(self._publish, name)
+            reconciler = Reconciler(vtep, switch, publish, self._on_served, self._on_reconciled)
+            report = functools.partial(self._report, name)
+            reporting = functools.partial(reconciler.report, self._statistics_interval, report)
+            self._switches.serve(datapath_id, reconciler, *((reporting,) if self._statistics_interval else ()))
+
+    def _forget(self, name: str) -> None:
+        """Take in that a bridge is not ours any more: what is there is left to who has it now."""
+        self._switches.rest(name, at_once=True)
+        self._vteps.pop(name, None)
+        self._published.discard(name)
+        self._hwvtep.post(Forget(name))
 
     def _retire(self, name: str) -> None:
         LOG.info("%s: not a VTEP any more", name)
@@ -303,34 +315,19 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._publish(name, {}, True)
         self._hwvtep.post(PublishTunnels(name, {}, True))
         self._published.discard(name)
-        for datapath_id, reconciler in list(self._reconcilers.items()):
-            if reconciler.vtep.name == name:
-                self._stop(datapath_id)
-
-    def _stop(self, datapath_id: int) -> None:
-        self._cleaned.discard(datapath_id)
-        self._reconcilers.pop(datapath_id, None)
-        for thread in self._threads.pop(datapath_id, ()):
-            hub.kill(thread)
-        pauses.let_go()
+        self._switches.rest(name, at_once=True)
 
     @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])  # type: ignore[untyped-decorator]
     @fatal
     def _on_state_change(self, event: Any) -> None:
-        datapath = event.datapath
-        current = self._switches.get(datapath.id)
         if event.state == MAIN_DISPATCHER:
-            if current is not None:
-                current.lose()
-                self._stop(datapath.id)
-            LOG.info("switch %016x connected", datapath.id)
-            self._switches[datapath.id] = Switch(datapath)
-            self._refresh()
-        elif current is not None and current.is_of(datapath):
-            LOG.warning("switch %016x disconnected%s", datapath.id, current.why_lost)
-            del self._switches[datapath.id]
-            current.lose()
-            self._stop(datapath.id)
+            self._switches.connect(event.datapath)
+        elif (switch := self._switches.of(event.datapath)) is not None:
+            self._switches.disconnect(switch)
+        else:
+            return
+        self._refresh()
+        self._post_status()
 
     @set_ev_cls(ofp_event.EventOFPPortDescStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @set_ev_cls(ofp_event.EventOFPFlowStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
@@ -342,25 +339,34 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     @set_ev_cls(ofp_event.EventOFPAggregateStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @set_ev_cls(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @set_ev_cls(ofp_event.EventONFBundleCtrlMsg, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @set_ev_cls(ofp_event.EventOFPRoleReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @set_ev_cls(ofp_event.EventOFPExperimenter, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @set_ev_cls(ofp_event.EventOFPErrorMsg, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @fatal
     def _on_reply(self, event: Any) -> None:
-        switch = self._switches.get(event.msg.datapath.id)
-        if switch is not None and switch.is_of(event.msg.datapath):
+        switch = self._switches.of(event.msg.datapath)
+        if switch is not None:
+            if is_demotion(event.msg):
+                self._on_demotion(switch.datapath_id)
             switch.receive(event.msg)
+
+    def _on_demotion(self, datapath_id: int) -> None:
+        bridge = next((each for each in (self._bridges or {}).values() if each.datapath_id == datapath_id), None)
+        if bridge is not None:
+            self._owner.demoted(bridge.name)
 
     @set_ev_cls(ofp_event.EventOFPFlowRemoved, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @fatal
     def _on_flow_removed(self, event: Any) -> None:
         message = event.msg
-        reconciler = self._reconcilers.get(message.datapath.id)
+        reconciler = self._switches.reconcilers.get(message.datapath.id)
         if reconciler is not None and message.reason == ofp.OFPRR_IDLE_TIMEOUT and message.table_id == p.LEARN.id:
             reconciler.aged(*station_of(message.match))
 
     @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @fatal
     def _on_port_status(self, event: Any) -> None:
-        reconciler = self._reconcilers.get(event.msg.datapath.id)
+        reconciler = self._switches.reconcilers.get(event.msg.datapath.id)
         port = port_of(event.msg.desc)
         if reconciler is not None and port is not None:
             reconciler.set_port(port, event.msg.reason == ofp.OFPPR_DELETE)

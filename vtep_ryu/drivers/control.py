@@ -47,13 +47,16 @@ class Status:
     """What vtep/status tells, besides process id and version.
 
     listen: where switches can connect, nowhere at first; the remotes of the databases; the names of the bridges whose
-    flows are in; the counters of the physical switches by name, a second old at most.
+    flows are in, of those that this instance owns and of those it stands by for; the counters of the physical switches
+    by name, a second old at most.
     """
 
     listen: tuple[str, ...]
     hardware_vtep: tuple[str, ...]
     open_vswitch: tuple[str, ...]
     bridges: tuple[str, ...]
+    owned: tuple[str, ...]
+    standby: tuple[str, ...]
     counters: Mapping[str, Counters]
 
 
@@ -81,8 +84,18 @@ class LogLevel:
     level: str
 
 
-class Control(Companion[Status | Answer, Asked | LogLevel]):
-    """Answers on the control socket. The main thread posts a Status when it changes, and gets what is its to do."""
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """This signal came: what others can serve is to be handed over, and then end(signal) called."""
+
+    signal: int
+
+
+class Control(Companion[Status | Answer, Asked | LogLevel | Stop]):
+    """Answers on the control socket. The main thread posts a Status when it changes, and gets what is its to do.
+
+    hands_over says that there is something to do before the end. A second signal is then not waited with.
+    """
 
     def __init__(self, directory: str) -> None:
         super().__init__("control", LOG)
@@ -91,6 +104,8 @@ class Control(Companion[Status | Answer, Asked | LogLevel]):
         self._status: Status | None = None
         self._asking: dict[int, Caller] = {}
         self._last = 0
+        self.hands_over = False
+        self._stopping = False
 
     def start(self) -> None:
         """Listen and start the thread; where one cannot listen, say so and do without."""
@@ -175,9 +190,16 @@ class Control(Companion[Status | Answer, Asked | LogLevel]):
         atexit.register(self._remove)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-                signal.signal(number, self._end)
+                signal.signal(number, self._on_signal)
 
-    def _end(self, number: int, _: Any) -> None:
+    def _on_signal(self, number: int, _: Any) -> None:
+        if self.hands_over and not self._stopping:
+            self._stopping = True
+            self.hand_over(Stop(number))
+        else:
+            self.end(number)
+
+    def end(self, number: int) -> None:
         """End by this signal, as without a handler.
 
         Python's own for SIGINT raises KeyboardInterrupt wherever the program is: only in some places Ryu heeds it.

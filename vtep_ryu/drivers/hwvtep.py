@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
@@ -93,11 +94,36 @@ Complain: TypeAlias = Callable[[BadValue], None]
 Reader: TypeAlias = tuple[type[Row], Callable[[Any, Complain], Row]]
 
 
-class HardwareVtep(OvsdbClient[Post, Update]):
-    """Follows hardware_vtep and keeps the rows and columns there that are ours."""
+@dataclass(frozen=True, slots=True)
+class AskLocks:
+    """The bridges whose locks are asked for, all others are given up; and whether that is waited for."""
+
+    bridges: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class PassLock:
+    """Let whoever waits for a bridge's lock have it; where nobody does it stays here, and that is answered."""
+
+    bridge: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockAnswer:
+    """Whether a bridge's lock is had: at first, when that changes, and after PassLock."""
+
+    bridge: str
+    has: bool
+
+
+class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer]):
+    """Follows hardware_vtep and keeps the rows and columns there that are ours, of the bridges whose locks it has."""
 
     def __init__(self, remotes: Sequence[str], probe_interval: int) -> None:
-        super().__init__("hardware_vtep", COLUMNS, remotes, probe_interval, LOG, OPTIONAL, COMPACT)
+        super().__init__(
+            *("hardware_vtep", COLUMNS, remotes, probe_interval, LOG, OPTIONAL, COMPACT),
+            lock_prefix="vtep_ryu_switch_",
+        )
         self._writers = (LocalMacs(self), TunnelRows(self), PhysicalPorts(self), Faults(self), Statistics(self))
         self._complaints: dict[Any, frozenset[str]] = {}
         self._keys: dict[Any, int | None] = {}
@@ -126,9 +152,18 @@ class HardwareVtep(OvsdbClient[Post, Update]):
         while changes := tuple(self._change(REMOTES, uuid) for uuid in islice(left, REMOTES_PER_UPDATE)):
             self.hand_over(Update(changes))
 
-    def take(self, value: Post) -> None:
-        for writer in self._writers:
-            writer.take(value)
+    def take(self, value: Post | AskLocks | PassLock) -> None:
+        match value:
+            case AskLocks(bridges):
+                self.want_locks(bridges)
+            case PassLock(bridge):
+                self.pass_lock(bridge)
+            case _:
+                for writer in self._writers:
+                    writer.take(value)
+
+    def locked(self, name: str, has: bool) -> None:
+        self.hand_over(LockAnswer(name, has))
 
     def write(self, transaction: Any) -> bool:
         # One writer a transaction: what the server refuses of one does not hold up the others.

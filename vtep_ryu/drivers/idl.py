@@ -15,16 +15,23 @@ import ovs.db.error
 import ovs.db.idl
 
 from vtep_ryu.drivers.jsonrpc import TableUpdates
+from vtep_ryu.drivers.locks import Locks
 
 Values: TypeAlias = tuple[Any, ...]
 """A row: its UUID and its columns in the caller's order, references as UUIDs in text form too."""
 
 
 class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
-    """An IDL that notes which rows changed since last asked, and keeps those of some tables by UUID in text form."""
+    """An IDL that notes which rows changed since last asked, and keeps those of some tables by UUID in text form.
 
-    def __init__(self, remote: str, helper: Any, compact: Mapping[str, Sequence[str]]) -> None:
+    What the server says of locks goes to locks.
+    """
+
+    def __init__(
+        self, remote: str, helper: Any, compact: Mapping[str, Sequence[str]], locks: Locks | None = None
+    ) -> None:
         super().__init__(remote, helper)
+        self._locks = locks
         self.changed: dict[str, set[Any]] = {}
         self.compact: dict[str, dict[str, Values]] = {table: {} for table in compact}
         self._columns = compact
@@ -57,6 +64,14 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
         return updates
 
     # Private methods of the package's class, whose names are made of the class's.
+
+    def _Idl__txn_process_reply(self, message: Any) -> bool:  # noqa: N802
+        is_of_locks = self._locks is not None and self._locks.take_reply(message)
+        return is_of_locks or bool(super()._Idl__txn_process_reply(message))
+
+    def _Idl__parse_lock_notify(self, parameters: Any, has: bool) -> None:  # noqa: N802
+        if self._locks is not None:
+            self._locks.take_notification(parameters, has)
 
     def _Idl__clear(self) -> None:  # noqa: N802
         for table, rows in self.compact.items():

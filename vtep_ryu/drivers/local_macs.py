@@ -10,7 +10,7 @@ from uuid import UUID
 
 from vtep_ryu.core.model import UNKNOWN_DST
 from vtep_ryu.drivers.ovsdb import OvsdbClient
-from vtep_ryu.drivers.publish import KeyedWriter, LocalMac, Locators, Post, PublishMacs
+from vtep_ryu.drivers.publish import Forget, KeyedWriter, LocalMac, Locators, Post, PublishMacs
 
 UNICAST, MULTICAST = "Ucast_Macs_Local", "Mcast_Macs_Local"
 
@@ -33,6 +33,8 @@ class LocalMacs(KeyedWriter[LocalMac]):
 
     def take(self, post: Post) -> None:
         super().take(post)
+        if isinstance(post, Forget):
+            self._wanted.pop(post.physical_switch, None)
         if not isinstance(post, PublishMacs):
             return
         wanted = self._wanted.setdefault(post.physical_switch, {})
@@ -69,24 +71,26 @@ class LocalMacs(KeyedWriter[LocalMac]):
             self._there[key].add((table, uuid))
             self._dirty[key] = None
 
-    def _write_key(self, transaction: Any, locators: Locators, owners: Mapping[str, str], key: LocalMac) -> bool:
+    def _write_key(self, transaction: Any, locators: Locators, owners: Mapping[str, str], key: LocalMac) -> set[str]:
         switch, mac = key
-        wanted = {ip for macs in self._wanted.values() if (ip := macs.get(key)) is not None}
+        ours = {name: macs for name, macs in self._wanted.items() if self.client.holds(name)}
+        wanted = {ip: name for name, macs in ours.items() if (ip := macs.get(key)) is not None}
         table = MULTICAST if mac == UNKNOWN_DST else UNICAST
         found: set[str] = set()
-        changed = False
+        changed: set[str] = set()
         for where in sorted(self._there.get(key, ())):
             row = self.client.row(*where)
             ips = frozenset[str]() if row is None else _addresses_of(row, locators)
-            if where[0] == table and len(ips) == 1 and ips <= wanted - found:
+            its = {owners[ip] for ip in ips if ip in owners}
+            if where[0] == table and len(ips) == 1 and ips <= wanted.keys() - found:
                 found |= ips
-            elif row is not None and (ips.isdisjoint(owners) or any(owners.get(ip) in self._wanted for ip in ips)):
+            elif row is not None and (not its or not its.isdisjoint(ours)):
                 _delete(transaction, row)
-                changed = True
-        is_there = wanted == found or self.client.row("Logical_Switch", _uuid(switch)) is not None
-        for ip in sorted(wanted - found) if is_there else ():
+                changed |= its.intersection(ours) or {min(self.client.held())}
+        is_there = wanted.keys() == found or self.client.row("Logical_Switch", _uuid(switch)) is not None
+        for ip in sorted(wanted.keys() - found) if is_there else ():
             self._insert(transaction, locators, key, ip)
-            changed = True
+            changed.add(wanted[ip])
         return changed
 
     def _insert(self, transaction: Any, locators: Locators, key: LocalMac, ip: str) -> None:

@@ -29,6 +29,7 @@ COLUMNS = {
         "max_backoff",
         "controller_rate_limit",
         "controller_burst_limit",
+        "is_connected",
     ),
 }
 
@@ -44,19 +45,30 @@ Bridges: TypeAlias = Mapping[str, Bridge]
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """The bridges that are VTEPs: the tunnel ports each needs, by name."""
+    """The bridges that are VTEPs: the tunnel ports each needs, by name; and those that are ours, VTEPs or not.
+
+    What is ours and no VTEP has nothing of one; all others are not touched.
+    """
 
     bridges: Mapping[str, Mapping[str, TunnelPort]]
+    owned: frozenset[str]
 
 
 class OpenVSwitch(OvsdbClient[Serve, Bridges]):
     """Follows the bridges, sets up those that are VTEPs and takes back what it created on those that no longer are.
 
+    Whose a bridge is has been decided in hardware_vtep. A lock here keeps a former owner, which may not know yet, from
+    writing on: it is taken from that one, which may not even be able to give it back.
+
     packet_in_rate (per second) and packet_in_burst bound what each port may send to the controller.
     """
 
     def __init__(self, remotes: Sequence[str], probe_interval: int, packet_in_rate: int, packet_in_burst: int) -> None:
-        super().__init__("Open_vSwitch", COLUMNS, remotes, probe_interval, LOG)
+        super().__init__(
+            *("Open_vSwitch", COLUMNS, remotes, probe_interval, LOG),
+            lock_prefix="vtep_ryu_bridge_",
+            steals=True,
+        )
         self._controller = {
             "connection_mode": ["out-of-band"],
             "controller_rate_limit": [packet_in_rate],
@@ -69,6 +81,10 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
 
     def take(self, value: Serve) -> None:
         self._serve = value
+        self._dirty = True
+        self.want_locks(dict.fromkeys(value.owned, True))
+
+    def locked(self, name: str, has: bool) -> None:
         self._dirty = True
 
     def follow(self, changed: Mapping[str, set[UUID]], complete: bool) -> None:
@@ -84,11 +100,15 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
         self._dirty = False
         changed = False
         for row in self.rows("Bridge").values():
-            wanted = self._serve.bridges.get(row.name)
-            if wanted is not None:
-                changed |= self._set_up(row)
-            changed |= self._write_tunnels(transaction, row, wanted or {})
+            if self.holds(row.name) and self._write_bridge(transaction, row, self._serve.bridges.get(row.name)):
+                self.claim(transaction, row.name)
+                changed = True
         return changed
+
+    def _write_bridge(self, transaction: Any, bridge: Any, wanted: Mapping[str, TunnelPort] | None) -> bool:
+        """Put what a bridge lacks, or what is left there, into the transaction; return whether that is anything."""
+        changed = wanted is not None and self._set_up(bridge)
+        return self._write_tunnels(transaction, bridge, wanted or {}) or changed
 
     def written(self) -> None:
         pass
@@ -170,7 +190,9 @@ def _bridge(row: Any) -> Bridge:
     tunnels = [each for port in row.ports if MARK in port.external_ids for each in port.interfaces]
     errors = {interface.name: interface.error[0] for interface in tunnels if interface.error}
     statuses = {interface.name: status for interface in tunnels if (status := interface.bfd_status)}
-    return Bridge(row.name, datapath_id, frozenset(port.name for port in ports), unbindable, errors, statuses)
+    names = frozenset(port.name for port in ports)
+    connected = sum(each.is_connected for each in row.controller)
+    return Bridge(row.name, datapath_id, names, unbindable, errors, statuses, connected, bool(tunnels))
 
 
 def _unbindable(port: Any) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ import ovs.stream
 from vtep_ryu.drivers import jsonrpc, pauses
 from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.idl import Idl
+from vtep_ryu.drivers.locks import Locks
 from vtep_ryu.drivers.tls_stream import Problem, TlsStream
 
 RETRY_SECONDS = 1.0
@@ -41,6 +42,8 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
 
     A server that says nothing for probe_interval seconds is asked for an echo, and given up after as long again, by a
     Unix socket too; with 0 never.
+
+    Nothing is written but under locks: lock_prefix begins their names. With steals they are taken from who has them.
     """
 
     def __init__(
@@ -52,6 +55,9 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         logger: logging.Logger,
         optional: Collection[str] = (),
         compact: Collection[str] = (),
+        *,
+        lock_prefix: str,
+        steals: bool = False,
     ):
         super().__init__(database, logger)
         self._database = database
@@ -68,6 +74,8 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         self._said: str | None = None
         self._problems: dict[str, Problem] = {}
         self._said_of: dict[str, str] = {}
+        self._locks = Locks(lock_prefix, self.locked, self._report_no_lock, self.monotonic, steals)
+        self._without_locks = ""
         self._transaction: Any = None
         self._retry_at = 0.0
         self._impatient_at = 0.0
@@ -98,7 +106,32 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
     def not_written(self, error: str | None) -> None:
         """Take in that it is not: the server refused it or, without an error, it lost a race; it is to be made anew."""
 
+    def locked(self, name: str, has: bool) -> None:
+        """Take in whether we have a lock, of which this is news."""
+
     # What they use.
+
+    def want_locks(self, wanted: Mapping[str, bool]) -> None:
+        """Ask for these locks and no others, and wait for those where that is said."""
+        self._locks.want(wanted)
+
+    def pass_lock(self, name: str) -> None:
+        """Let whoever waits for a lock have it."""
+        self._locks.pass_on(name)
+
+    def holds(self, name: str) -> bool:
+        """Whether we have a lock, and so may write what it is for."""
+        return self._locks.holds(name)
+
+    def held(self) -> set[str]:
+        """All locks that we have."""
+        return self._locks.held
+
+    def claim(self, transaction: Any, name: str) -> None:
+        """Have a transaction fail at the server where we do not have this lock any more."""
+        operation = self._locks.assertion(name)
+        if operation not in transaction._operations:
+            transaction.add_op(operation)
 
     def rows(self, table: str) -> Mapping[Any, Any]:
         """The rows of a table by UUID; none where the schema has no such table."""
@@ -136,7 +169,8 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         self._idl.wait(poller)
         if self._transaction is not None:
             self._transaction.wait(poller)
-        elif self._retry_at > self.monotonic():
+        self._locks.wait(poller)
+        if self._transaction is None and self._retry_at > self.monotonic():
             poller.timer_wait(int(1000 * (self._retry_at - self.monotonic())) + 1)
         self.wait(poller)
 
@@ -148,6 +182,8 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             self._say(logging.INFO, f"{self._database}: connected to {', '.join(self._remotes)}")
             self._loaded = True
             self._said_of.clear()
+            # Not before it has sent its rows: it may be a follower, which has locks of its own.
+            self._locks.begin(idl._session.send)
             had, self._had, idl.changed = self._had, {}, {}
             self.follow({table: had.get(table, set()).union(idl.rows(table)) for table in self._columns}, True)
         elif was_monitoring and not idl.is_monitoring():
@@ -157,6 +193,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             self.follow(changed, False)
         elif not self._loaded and self.monotonic() > self._impatient_at:
             self._say(logging.WARNING, f"{self._database}: {', '.join(self._remotes)} has not sent its rows; waiting")
+        self._locks.run()
         # What was taken in while a transaction was under way is written after it: nothing else will wake us for it.
         while self._write(idl):
             pass
@@ -165,7 +202,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
     def _write(self, idl: Idl) -> bool:
         """Go on with the transaction, or begin one; return whether it is over."""
         if self._transaction is None:
-            if not idl.is_monitoring() or self.monotonic() < self._retry_at:
+            if not idl.is_monitoring() or not self._locks.settled or self.monotonic() < self._retry_at:
                 return False
             transaction = ovs.db.idl.Transaction(idl)
             if not self.write(transaction):
@@ -187,6 +224,9 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
                 self.log(logging.WARNING, "%s: not written yet: %s; trying again", self._database, races)
             self._retry_at = self.monotonic() + CONFLICT_RETRY_SECONDS
             self.not_written(None)
+        elif status == ovs.db.idl.Transaction.NOT_LOCKED:
+            self._retry_at = self.monotonic() + CONFLICT_RETRY_SECONDS
+            self.not_written(None)  # Another has the lock, and what is to be written is its affair.
         else:
             self._retry_at = self.monotonic() + RETRY_SECONDS
             self.not_written(str(transaction.get_error()))
@@ -201,6 +241,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             self.not_written(None)
         if self._loaded:
             self._had = {table: idl.changed.get(table, set()).union(idl.rows(table)) for table in self._columns}
+        self._locks.end()
         idl.close()
         self._idl, self._loaded, self._lost = None, False, True
         pauses.let_go()
@@ -226,7 +267,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             if table not in absent:
                 there = [column for column in columns if f"{table}.{column}" not in absent]
                 helper.register_columns(table, there)
-        self._idl = Idl(",".join(self._remotes), helper, self._compact)
+        self._idl = Idl(",".join(self._remotes), helper, self._compact, self._locks)
         self._idl._session.reconnect.set_probe_interval(1000 * self._probe_interval)
         self._impatient_at = self.monotonic() + PATIENCE_SECONDS
 
@@ -293,6 +334,11 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             *(table for table in self._columns if table not in tables),
             *(f"{table}.{column}" for table, column in columns if column not in tables[table]["columns"]),
         ]
+
+    def _report_no_lock(self, name: str, error: str) -> None:
+        if error != self._without_locks:
+            self._without_locks = error
+            self.log(logging.WARNING, "%s: no lock for %s, so nothing of it is served: %s", self._database, name, error)
 
     def _say(self, level: int, message: str) -> None:
         """Log what is the case, once for as long as it is."""

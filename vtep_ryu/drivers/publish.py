@@ -64,7 +64,14 @@ class PublishTunnels:
     complete: bool
 
 
-Post: TypeAlias = PublishMacs | PublishSwitches | PublishStatistics | PublishTunnels
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """A physical switch that another instance has: nothing there is ours to change, and nothing is taken back."""
+
+    physical_switch: str
+
+
+Post: TypeAlias = PublishMacs | PublishSwitches | PublishStatistics | PublishTunnels | Forget
 
 
 class Writer(ABC):
@@ -126,10 +133,11 @@ class KeyedWriter(Writer, Generic[Key]):
         self._batch_size = ROWS_PER_TRANSACTION
 
     @abstractmethod
-    def _write_key(self, transaction: Any, locators: Locators, owners: Mapping[str, str], key: Key) -> bool:
-        """Put the difference for a key into the transaction; return whether there is any.
+    def _write_key(self, transaction: Any, locators: Locators, owners: Mapping[str, str], key: Key) -> set[str]:
+        """Put the difference for a key into the transaction; return whose rows it changes: physical switches' names.
 
-        owners are the physical switches' names by their tunnel addresses.
+        owners are the physical switches' names by their tunnel addresses. Only rows of those whose locks we have, and
+        rows that are nobody's, are ours to change.
         """
 
     @abstractmethod
@@ -141,20 +149,23 @@ class KeyedWriter(Writer, Generic[Key]):
             self._armed = True
 
     def _write(self, transaction: Any) -> bool:
-        if not self._armed or not self._dirty:
+        if not self._armed or not self._dirty or not self.client.held():
             return False
         locators, switches = Locators(self.client, transaction), self.client.rows("Physical_Switch").values()
         owners = {ip: row.name for row in switches for ip in row.tunnel_ips}
-        self._batch = []
+        self._batch, touched = [], set[str]()
         while self._dirty and len(self._batch) < self._batch_size:
             key = next(iter(self._dirty))
             del self._dirty[key]
             try:
-                if self._write_key(transaction, locators, owners, key):
+                if changed := self._write_key(transaction, locators, owners, key):
                     self._batch.append(key)
+                    touched |= changed
             except Exception as error:
                 error.add_note(f"writing the {self._in_words(key)}")
                 raise
+        for name in touched:
+            self.client.claim(transaction, name)
         return bool(self._batch)
 
     def _settled(self, error: str | None) -> None:
@@ -255,12 +266,16 @@ class SwitchWriter(Writer):
         if not self._dirty:
             return False
         self._dirty = False
-        switches = [row for row in self.client.rows("Physical_Switch").values() if row.name in self._wanted.ports]
+        rows = self.client.rows("Physical_Switch").values()
+        switches = [row for row in rows if row.name in self._wanted.ports and self.client.holds(row.name)]
         try:
-            return any([self._write_switch(transaction, row, self._wanted) for row in switches])
+            changed = [row for row in switches if self._write_switch(transaction, row, self._wanted)]
         except Exception as error:
             error.add_note(f"comparing Physical_Switch {[row.name for row in switches]}: {self.what} ours")
             raise
+        for row in changed:
+            self.client.claim(transaction, row.name)
+        return bool(changed)
 
     def _settled(self, error: str | None) -> None:
         if error is not None:
@@ -325,6 +340,8 @@ class Statistics(SwitchWriter):
 
     def take(self, post: Post) -> None:
         super().take(post)
+        if isinstance(post, Forget):
+            self._counted.pop(post.physical_switch, None)
         if isinstance(post, PublishStatistics) and post.bindings != self._counted.get(post.physical_switch):
             self._counted[post.physical_switch] = dict(post.bindings)
             self._dirty = True

@@ -22,6 +22,8 @@ from vtep_ryu.core.statistics import Counted
 from vtep_ryu.core.units import Unit
 from vtep_ryu.drivers import flow_stats, messages, packer, packet_in
 from vtep_ryu.drivers.meters import Meters
+from vtep_ryu.drivers.replies import error_text, place_of, port_of, station_of
+from vtep_ryu.drivers.roles import Roles, is_demotion
 
 LOG = logging.getLogger(__name__)
 
@@ -30,6 +32,9 @@ REPLY_TIMEOUT = 60.0
 
 STEPS_PER_BUNDLE = 5000
 """Ports are served by the thread that commits a bundle: a larger one would be felt as loss."""
+
+ECHO_SECONDS = 0.3
+"""Between two echo requests to a switch that others would serve as well, if this program could not any more."""
 
 MESSAGES_PER_WRITE = 200
 """Packed at once, some 30 KB. Ryu's queue holds 16 such writes; who has more waits until the switch has taken some."""
@@ -73,7 +78,9 @@ class Switch:
         self._adding = range(0)
         self._refusals = hub.Queue()
         self._next_bundle = 0
+        self._echo_seconds: float = datapath.echo_request_interval
         self.meters = Meters(datapath, self._request, self._send_apart)
+        self.roles = Roles(datapath, self._request, Refused)
 
     def is_of(self, datapath: Any) -> bool:
         """Whether this is the switch at the other end of that connection."""
@@ -84,8 +91,8 @@ class Switch:
         queue = self._refusals if reply.xid in self._adding else self._waiting.get(reply.xid)
         if queue is not None:
             queue.put(reply)
-        elif isinstance(reply, parser.OFPErrorMsg):
-            LOG.warning("switch %016x: unexpected error: %s", self.datapath_id, _error_text(reply))
+        elif isinstance(reply, parser.OFPErrorMsg) and not is_demotion(reply):
+            LOG.warning("switch %016x: unexpected error: %s", self.datapath_id, error_text(reply))
 
     def lose(self) -> None:
         """Take in that the connection is gone: whoever waits for an answer gets SwitchLost."""
@@ -114,6 +121,16 @@ class Switch:
     def hear(self, on_packet_in: Callable[[], None]) -> None:
         """From here on, call this when there are packet-ins: see sightings()."""
         self._datapath.socket.on_packet_in = on_packet_in
+
+    def stop_hearing(self) -> None:
+        """From here on, packet-ins are dropped."""
+        self._datapath.socket.on_packet_in = None
+        while self.has_sightings:
+            self._datapath.socket.packet_ins.take()
+
+    def expect_answers(self, soon: bool) -> None:
+        """Notice soon, or as Ryu's options have it, that the switch does not answer any more."""
+        self._datapath.echo_request_interval = min(self._echo_seconds, ECHO_SECONDS if soon else self._echo_seconds)
 
     @property
     def has_sightings(self) -> bool:
@@ -252,7 +269,7 @@ class Switch:
                 self._control(bundle, ofp.ONF_BCT_COMMIT_REQUEST)
             except Refused as error:
                 # It tells of the message that it did not take, then of the bundle.
-                why = str(error) if self._refusals.empty() else _error_text(self._refusals.get())
+                why = str(error) if self._refusals.empty() else error_text(self._refusals.get())
                 self._apply_apart(steps, cookie, refused, why)
             finally:
                 self._adding = range(0)
@@ -307,8 +324,8 @@ class Switch:
             error = self._refusals.get()
             unit = steps[self._adding.index(error.xid)].unit
             if unit is None:
-                raise SwitchLost(f"the switch refuses a removal: {_error_text(error)}")
-            refused[unit] = _error_text(error)
+                raise SwitchLost(f"the switch refuses a removal: {error_text(error)}")
+            refused[unit] = error_text(error)
         return refused
 
     def _xids(self, count: int) -> range:
@@ -355,7 +372,7 @@ class Switch:
         if reply is None:
             raise SwitchLost
         if isinstance(reply, parser.OFPErrorMsg):
-            raise Refused(_error_text(reply))
+            raise Refused(error_text(reply))
         return reply
 
     def _send(self, requests: Iterable[Any]) -> None:
@@ -371,29 +388,3 @@ class Switch:
     def _write(self, data: bytes) -> None:
         if self._lost or not self._datapath.send(data):
             raise SwitchLost("" if self._lost else "it does not take what is sent to it")
-
-
-def port_of(raw: Any) -> Port | None:
-    """A port as OpenFlow describes it, or None for the local port."""
-    if raw.port_no > ofp.OFPP_MAX:
-        return None
-    down = raw.config & ofp.OFPPC_PORT_DOWN or raw.state & ofp.OFPPS_LINK_DOWN
-    return Port(raw.name.decode(errors="replace"), raw.port_no, not down)
-
-
-def place_of(match: Any) -> tuple[int, int]:
-    """The switch id and the binding id in a learn table's match."""
-    metadata = match.get(p.SWITCH.oxm, 0)
-    value = metadata[0] if isinstance(metadata, tuple) else metadata
-    return value & (1 << p.SWITCH.width) - 1, match.get(p.INGRESS_BINDING.oxm, 0)
-
-
-def station_of(match: Any) -> tuple[int, int, str]:
-    """The (switch id, binding id, address) in the match of a learn table's flow."""
-    return *place_of(match), match[p.ETH_SRC.oxm]
-
-
-def _error_text(error: Any) -> str:
-    if error.type == ofp.OFPET_EXPERIMENTER:
-        return f"experimenter error 0x{error.experimenter:x}, type {error.exp_type}"
-    return str(ofp.ofp_error_code_to_str(error.type, error.code))

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from vtep_ryu.drivers.bfd import LOCAL_DEFAULTS
 from vtep_ryu.drivers.ovsdb import OvsdbClient
-from vtep_ryu.drivers.publish import KeyedWriter, Locators, Post, PublishTunnels
+from vtep_ryu.drivers.publish import Forget, KeyedWriter, Locators, Post, PublishTunnels
 
 Pair: TypeAlias = tuple[str, str]
 """The local and the remote address of a tunnel."""
@@ -31,6 +31,8 @@ class TunnelRows(KeyedWriter[Pair]):
 
     def take(self, post: Post) -> None:
         super().take(post)
+        if isinstance(post, Forget):
+            self._wanted.pop(post.physical_switch, None)
         if not isinstance(post, PublishTunnels):
             return
         wanted = self._wanted.setdefault(post.physical_switch, {})
@@ -69,11 +71,12 @@ class TunnelRows(KeyedWriter[Pair]):
     def _write(self, transaction: Any) -> bool:
         return self._has_table and super()._write(transaction)
 
-    def _write_key(self, transaction: Any, locators: Locators, owners: Mapping[str, str], key: Pair) -> bool:
-        changed, switches = False, self.client.rows("Physical_Switch").values()
+    def _write_key(self, transaction: Any, locators: Locators, owners: Mapping[str, str], key: Pair) -> set[str]:
+        changed, switches = set[str](), self.client.rows("Physical_Switch").values()
         there = (self.client.row("Tunnel", uuid) for uuid in self._there.get(key, ()))
         rows = sorted((row for row in there if row is not None), key=lambda row: (not row.bfd_params, row.uuid))
-        served = [switch for switch in switches if switch.name in self._wanted]
+        ours = {name for name in self._wanted if self.client.holds(name)}
+        served = [switch for switch in switches if switch.name in ours]
         for switch in served:
             status = self._wanted[switch.name].get(key)
             if status is None:
@@ -83,13 +86,14 @@ class TunnelRows(KeyedWriter[Pair]):
             else:
                 row = self._insert(transaction, locators, key)
                 switch.addvalue("tunnels", row)
-                changed = True
-            changed |= _set_columns(row, status)
-        if key[0] not in owners or owners[key[0]] in self._wanted:
+                changed.add(switch.name)
+            if _set_columns(row, status):
+                changed.add(switch.name)
+        if key[0] not in owners or owners[key[0]] in ours:
             for switch in served if rows else ():
                 for row in rows:
                     switch.delvalue("tunnels", row)
-                changed = True
+                changed.add(switch.name)
         return changed
 
     def _insert(self, transaction: Any, locators: Locators, pair: Pair) -> Any:

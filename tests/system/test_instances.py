@@ -1,0 +1,184 @@
+"""Two instances share a switch: whatever happens to the owner, the other takes over and nothing is lost."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from apps.lab import Lab, Node
+from tests.system import support
+from tests.system.instances import Instance, instances
+from tests.system.traffic import FAR, TwoVteps, no_packet_lost
+
+pytestmark = pytest.mark.timeout(200)
+
+LONG = os.environ.get("VTEP_TEST_LONG") == "1"
+TAKEOVER_SECONDS = 2 if LONG else 10
+OURS = ("Physical_Switch", "Physical_Port", "Ucast_Macs_Local", "Mcast_Macs_Local", "Tunnel", "Physical_Locator")
+
+
+class Site(TwoVteps):
+    """br0 is connected to two instances of the program."""
+
+    both: list[Instance]
+
+    def owners(self) -> list[Instance]:
+        """Who says that it serves br0."""
+        return [each for each in self.both if each.app.running and each.serves("br0")]
+
+    def owner(self) -> Instance:
+        """Who serves br0."""
+        self.node.wait_until(lambda: len(self.owners()) == 1, 20, "an owner")
+        return self.owners()[0]
+
+    def standby(self) -> Instance:
+        """The other one, ready to take over."""
+        owner = self.owner()
+        (other,) = (each for each in self.both if each is not owner)
+        if not other.app.running:
+            other.start("--vtep-statistics-interval=0")
+        other.wait_stands_by("br0")
+        return other
+
+    def wait_both_seen(self) -> None:
+        """Wait until the owner can know that another is connected too, which ovs-vswitchd tells every 5 s."""
+        both = sorted(each.target for each in self.both)
+        self.node.wait_until(lambda: sorted(_connected(self.node)) == both, 15, "two connections")
+        time.sleep(0.5)
+
+    def followed(self) -> None:
+        """What the NVC writes is followed, and what a station sends is learned: by whoever serves br0 now."""
+        mac = self.lab.new_mac()
+        self.node.vtep_ctl("add-ucast-remote", "ls0", mac, FAR)
+        self.node.wait_until(lambda: mac in support.table_flows(self.node, "unicast"), what="a change of the NVC")
+        self.node.vtep_ctl("del-ucast-remote", "ls0", mac)
+        support.teach(self.node, self.p0, self.lab.new_mac())
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab) -> Iterator[Site]:
+    made = Site(lab)
+    node = made.node
+    node.app.stop()
+    with instances(node, 2) as made.both:
+        for each in made.both:
+            each.start("--vtep-statistics-interval=0")
+        node.vsctl("set-controller", "br0", *(each.target for each in made.both))
+        node.wait_until(lambda: any(each.serves("br0") for each in made.both), what="an owner")
+        yield made
+
+
+@pytest.fixture
+def node(site: Site) -> Node:
+    return site.node
+
+
+def test_one_of_two_instances_serves_and_the_other_stands_by(site: Site, node: Node) -> None:
+    owner, standby = site.owner(), site.standby()
+    assert owner.status()["owned"] == ["br0"]
+    assert standby.status()["owned"] == standby.status()["bridges"] == []
+    assert "br0: this instance has its lock" in owner.app.log()
+    assert "br0: another instance has its lock" in standby.app.log()
+    node.wait_until(lambda: _roles(node) == {owner.target: "master", standby.target: "slave"}, what="their roles")
+    site.followed()
+
+
+def _roles(node: Node) -> dict[str, str]:
+    return {row["target"]: row["role"] for row in node.rows("Controller", "Open_vSwitch")}
+
+
+def _connected(node: Node) -> list[str]:
+    return [row["target"] for row in node.rows("Controller", "Open_vSwitch") if row["is_connected"]]
+
+
+def kill(owner: Instance) -> None:
+    owner.app.kill()
+
+
+def cut_off_from_the_database(owner: Instance) -> None:
+    owner.database.cut()
+    owner.database.hold()
+
+
+def cut_off_from_the_database_silently(owner: Instance) -> None:
+    owner.database.hold()
+
+
+def cut_off_from_the_switch(owner: Instance) -> None:
+    owner.switch.cut()
+    owner.switch.hold()
+
+
+def cut_off_from_the_switch_silently(owner: Instance) -> None:
+    owner.switch.hold()
+
+
+def stop_until_woken(owner: Instance) -> None:
+    owner.app.process.send_signal(signal.SIGSTOP)
+
+
+WAYS = [kill, cut_off_from_the_database_silently, cut_off_from_the_switch, stop_until_woken]
+LONG_WAYS = [cut_off_from_the_database, cut_off_from_the_switch_silently]
+
+
+@pytest.mark.parametrize("lose", [*WAYS, *LONG_WAYS] if LONG else WAYS, ids=lambda each: each.__name__)
+def test_when_the_owner_is_lost_another_takes_over_without_loss_and_rewrites_no_row(
+    site: Site, node: Node, lose: Callable[[Instance], None]
+) -> None:
+    owner, standby = site.owner(), site.standby()
+    if lose is cut_off_from_the_switch_silently:
+        site.wait_both_seen()
+        time.sleep(6)  # The echo requests before are 5 s apart.
+    support.teach(node, site.p0, site.p0.mac)
+    support.teach(node, site.p1, site.p1.mac)
+    rows, flows = support.identities(node, *OURS), support.flows(node)
+    with no_packet_lost(*site.pairs):
+        began = time.monotonic()
+        lose(owner)
+        standby.wait_serves("br0")
+        took = time.monotonic() - began
+        print(f"\n{lose.__name__}: another served after {took:.2f} s")
+        assert took < TAKEOVER_SECONDS
+        assert support.identities(node, *OURS) == rows
+        assert support.flows(node) == flows
+        site.followed()
+        if owner.app.running:
+            owner.app.process.send_signal(signal.SIGCONT)
+            for relay in (owner.database, owner.switch):
+                relay.release()
+                relay.cut()
+            owner.wait_stands_by("br0")
+        site.followed()
+    assert site.owner() is standby
+
+
+def exit(owner: Instance) -> None:
+    owner.ask("exit")
+
+
+def terminate(owner: Instance) -> None:
+    owner.app.process.terminate()
+
+
+def test_while_both_are_upgraded_one_after_the_other_each_hands_over_first_and_nothing_is_lost(
+    site: Site, node: Node
+) -> None:
+    site.standby()
+    site.followed()
+    rows, flows = support.identities(node, *OURS), support.flows(node)
+    with no_packet_lost(*site.pairs):
+        for end in (exit, terminate):
+            owner, standby = site.owner(), site.standby()
+            site.wait_both_seen()
+            end(owner)
+            assert owner.app.wait() == -signal.SIGTERM
+            assert standby.status()["owned"] == ["br0"], "at the moment that the other has ended"
+            assert "br0: handed over" in owner.app.log()
+            standby.wait_serves("br0")
+            assert support.identities(node, *OURS) == rows
+            assert support.flows(node) == flows
+            owner.start("--vtep-statistics-interval=0")
+            owner.wait_stands_by("br0")
+        site.followed()

@@ -1,0 +1,115 @@
+"""The switches that are connected, by datapath id, and what is done on each: it is served, followed or cleaned."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from ryu.lib import hub
+
+from vtep_ryu.apps.fatal import fatal
+from vtep_ryu.apps.reconciler import Reconciler
+from vtep_ryu.drivers import pauses
+from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost
+
+LOG = logging.getLogger(__name__)
+
+
+class Switches:
+    """reconcilers are those of the switches that are served."""
+
+    def __init__(self) -> None:
+        self.reconcilers: dict[int, Reconciler] = {}
+        self._switches: dict[int, Switch] = {}
+        self._threads: dict[int, list[Any]] = {}
+        self._cleaned: set[int] = set()
+        self._following: set[int] = set()
+
+    def __contains__(self, datapath_id: object) -> bool:
+        return datapath_id in self._switches
+
+    def __iter__(self) -> Any:
+        return iter(tuple(self._switches))
+
+    def __getitem__(self, datapath_id: int) -> Switch:
+        return self._switches[datapath_id]
+
+    def of(self, datapath: Any) -> Switch | None:
+        """The switch at the other end of a connection, unless it has connected anew since."""
+        switch = self._switches.get(datapath.id)
+        return switch if switch is not None and switch.is_of(datapath) else None
+
+    def connect(self, datapath: Any) -> None:
+        """Take in that a switch has connected; an earlier connection of its may not have ended yet."""
+        if datapath.id in self._switches:
+            self._lose(datapath.id)
+        LOG.info("switch %016x connected", datapath.id)
+        self._switches[datapath.id] = Switch(datapath)
+
+    def disconnect(self, switch: Switch) -> None:
+        """Take in that a connection is lost."""
+        LOG.warning("switch %016x disconnected%s", switch.datapath_id, switch.why_lost)
+        self._lose(switch.datapath_id)
+
+    def serve(self, datapath_id: int, reconciler: Reconciler, *others: Callable[[], None]) -> None:
+        """Have a switch served, and these run meanwhile."""
+        self.reconcilers[datapath_id] = reconciler
+        self._threads[datapath_id] = [hub.spawn(fatal(each)) for each in (reconciler.run, *others)]
+
+    def stop(self, datapath_id: int) -> None:
+        """End what is done on a switch. The next owner makes a slave of us, if that is why."""
+        self._cleaned.discard(datapath_id)
+        self._following.add(datapath_id)
+        self.reconcilers.pop(datapath_id, None)
+        for thread in self._threads.pop(datapath_id, ()):
+            hub.kill(thread)
+        pauses.let_go()
+
+    def rest(self, name: str, at_once: bool) -> bool:
+        """End the work on a bridge, at once or if all is done; return whether there is none any more."""
+        working = [id for id, each in self.reconcilers.items() if each.vtep.name == name]
+        if not at_once and not all(self.reconcilers[id].is_idle for id in working):
+            return False
+        for datapath_id in working:
+            self.stop(datapath_id)
+        return True
+
+    def clean(self, datapath_id: int, name: str) -> None:
+        """Remove what is left on a bridge that was a VTEP, perhaps while the program was down."""
+        if datapath_id not in self._cleaned:
+            self._cleaned.add(datapath_id)
+            hub.spawn(fatal(self._clean), self._switches[datapath_id], name)
+
+    def follow(self, datapath_id: int, name: str, is_anothers: Callable[[], bool]) -> None:
+        """Be a slave of a switch that another instance serves, if that is still so."""
+        if datapath_id not in self._following:
+            self._following.add(datapath_id)
+            hub.spawn(fatal(self._follow), self._switches[datapath_id], name, is_anothers)
+
+    def _lose(self, datapath_id: int) -> None:
+        self._switches.pop(datapath_id).lose()
+        self.stop(datapath_id)
+        self._following.discard(datapath_id)
+
+    @staticmethod
+    def _clean(switch: Switch, name: str) -> None:
+        try:
+            with switch.turn:
+                if switch.forget_everything():
+                    LOG.info("%s: flows and groups of the VTEP that it was are removed", name)
+        except SwitchLost as error:
+            switch.close(str(error))  # It is cleaned when it connects again.
+        except Refused as error:
+            LOG.error("%s: the flows of the VTEP that it was cannot be removed: %s", name, error)
+
+    @staticmethod
+    def _follow(switch: Switch, name: str, is_anothers: Callable[[], bool]) -> None:
+        try:
+            with switch.turn:
+                if is_anothers():
+                    switch.roles.follow()
+        except SwitchLost as error:
+            switch.close(str(error))
+        except Refused as error:
+            LOG.warning("%s: the switch does not take this instance for a slave: %s", name, error)
