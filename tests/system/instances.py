@@ -3,19 +3,22 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from apps.lab import App, LabError, Node
 from apps.lab.namespace import wait_until
 from tests.system.relay import Relay
+from tests.system.test_readme import blocks
 
+PAGE = Path(__file__).parents[2] / "docs" / "instances.rst"
 DATABASE = 6640
+"""As the page has it."""
+
 RELAYED_DATABASE = 6650
 FIRST = 6660
 RELAYED = 100
 """How far from an instance's port the one is by which switches reach it through a relay."""
-
-PROBE_MS = 400
 
 
 class Instance:
@@ -80,8 +83,8 @@ class Instance:
 @contextmanager
 def instances(node: Node, count: int) -> Iterator[list[Instance]]:
     """So many, none of which runs; the database has a TCP port at which it notices a client that is silent."""
-    manager = f"ptcp:{DATABASE}:127.0.0.1"
-    node.vtep_ctl("set-manager", manager, "--", "set", "Manager", manager, f"inactivity_probe={PROBE_MS}")
+    manager, *_ = blocks("From one to two", PAGE)
+    node.run("sh", "-ec", "\n".join(manager))
     made = [Instance(node, number) for number in range(count)]
     try:
         for each in made:

@@ -1,6 +1,7 @@
 """The program without privileges: as any user, and as the service of etc/vtep_ryu.service."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -18,6 +19,7 @@ from tests.system.test_readme import blocks
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "etc" / "vtep_ryu.service"
+INSTANCES = ROOT / "etc" / "vtep_ryu@.service"
 LONG = os.environ.get("VTEP_TEST_LONG") == "1"
 MOST_EXPOSURE = 14
 """Tenths of what systemd-analyze calls exposure; docs/service.rst says what they are for."""
@@ -35,6 +37,20 @@ def analyze(*argv: str | Path) -> subprocess.CompletedProcess[str]:
 def test_systemd_analyze_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text().replace("/opt/vtep_ryu", sys.prefix))
+    done = analyze("verify", "--man=no", "--recursive-errors=no", unit)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_unit_of_several_instances_is_the_same_but_for_where_each_is(tmp_path: Path) -> None:
+    lines, others = (
+        [line for line in each.read_text().splitlines() if not line.startswith("#")] for each in (UNIT, INSTANCES)
+    )
+    ports = "--ofp-tcp-listen-port %i --ofp-ssl-listen-port %i "
+    same = [re.sub(rf"(?<=vtep_ryu)-%i|{ports}|, instance on port %i", "", each) for each in others]
+    assert same == lines
+    assert others != lines
+    unit = tmp_path / "vtep_ryu@6653.service"
+    unit.write_text(INSTANCES.read_text().replace("/opt/vtep_ryu", sys.prefix))
     done = analyze("verify", "--man=no", "--recursive-errors=no", unit)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

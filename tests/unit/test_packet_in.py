@@ -10,7 +10,7 @@ from ryu.ofproto import ofproto_v1_3 as ofp
 
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.drivers.packet_in import IN_PORT, sighting
-from vtep_ryu.drivers.switch import place_of
+from vtep_ryu.drivers.replies import place_of
 
 DATAPATH = ofproto_protocol.ProtocolDesc(version=ofp.OFP_VERSION)
 COOKIE = p.cookie(7)

@@ -29,19 +29,21 @@ class Owner:
 
     rest(name, at_once) has the app end its work on a bridge, unless at once where nothing is left undone, and returns
     whether there is none any more. forget(name) has it forget that the bridge was ours, refresh() look what there is
-    to do.
+    to do. is_probed is whether the server of hardware_vtep can notice that we hang.
     """
 
     def __init__(
         self,
         hwvtep: HardwareVtep,
         rebalance: bool,
+        is_probed: bool,
         rest: Callable[[str, bool], bool],
         forget: Callable[[str], None],
         refresh: Callable[[], None],
     ) -> None:
         self._hwvtep = hwvtep
         self._ownership = Ownership(rebalance)
+        self._is_probed = is_probed
         self._rest = rest
         self._forget = forget
         self._refresh = refresh
@@ -88,6 +90,9 @@ class Owner:
         elif name not in self._others:
             self._others.add(name)
             LOG.info("%s: another instance has its lock", name)
+            if not self._is_probed:
+                self._is_probed = True  # It is said once.
+                LOG.warning("hardware_vtep: by Unix socket nobody notices an instance that hangs, to take over from it")
         if self._ownership.answered(name, has, time.monotonic()):
             if has:
                 LOG.info("%s: this instance has its lock", name)
