@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from apps.lab import Host, Lab, wait_until
+from apps.lab import App, Host, Lab, wait_until
 from tests.system.support import add_logical_switch, bind, set_up, teach
 
 OURS = "10.2.2.1"
@@ -162,5 +162,10 @@ class TwoVteps:
 
     def said(self, pattern: str) -> list[float]:
         """When (as time.time() has it) this run logged lines that match."""
-        stamped = re.findall(rf"^(\S+)Z [A-Z]+ {pattern}", self.node.app.logfile.read_text(), re.MULTILINE)
-        return [datetime.fromisoformat(f"{stamp}+00:00").timestamp() for stamp in stamped]
+        return said(self.node.app, pattern)
+
+
+def said(app: App, pattern: str) -> list[float]:
+    """When (as time.time() has it) the last run of a program logged lines that match."""
+    stamped = re.findall(rf"^(\S+)Z [A-Z]+ {pattern}", app.logfile.read_text(), re.MULTILINE)
+    return [datetime.fromisoformat(f"{stamp}+00:00").timestamp() for stamp in stamped]

@@ -151,6 +151,7 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
         left = chain(remotes & there, remotes - there)
         while changes := tuple(self._change(REMOTES, uuid) for uuid in islice(left, REMOTES_PER_UPDATE)):
             self.hand_over(Update(changes))
+            self.show_life()
 
     def take(self, value: Post | AskLocks | PassLock) -> None:
         match value:

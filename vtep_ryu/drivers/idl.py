@@ -58,6 +58,8 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
         super().restart_fsm()
 
     def _shorten(self, updates: TableUpdates) -> TableUpdates:
+        if self._locks is not None:
+            self._locks.show_life()
         for table in self.compact.keys() & updates.keys():
             columns = self._columns[table]
             updates[table] = {uuid: _shortened(uuid, columns, change) for uuid, change in updates[table].items()}

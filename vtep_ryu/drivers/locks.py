@@ -17,6 +17,9 @@ import ovs.jsonrpc
 OFFER_SECONDS = 2.0
 """Between two times that a lock which is not waited for is offered to others, or tried."""
 
+LIFE_SECONDS = 0.1
+"""Between two signs of life while there is much to do: a server that waits for one in vain hangs up."""
+
 PATIENCE_SECONDS = 0.3
 """How soon it is offered first: whoever else has lost the switch, as when it ends, has left the queue by then."""
 
@@ -52,6 +55,7 @@ class Locks:
         self._asked: dict[str, Any] = {}
         self._unanswered: dict[Any, str] = {}
         self._offers: dict[str, float] = {}
+        self._alive = 0.0
 
     # What the client asks and says.
 
@@ -125,6 +129,15 @@ class Locks:
         """Have the poller wake up when something is."""
         if self._offers:
             poller.timer_wait(max(0, int(1000 * (min(self._offers.values()) - self._monotonic()))) + 1)
+
+    def show_life(self) -> None:
+        """Have the server know that we are there, in the midst of work that leaves what it says unread."""
+        now = self._monotonic()
+        if self._send is not None and now - self._alive >= LIFE_SECONDS:
+            self._alive = now
+            echo = ovs.jsonrpc.Message.create_request("echo", [])
+            echo.id = "echo"  # So the ovs package does not wonder at the answer.
+            self._send(echo)
 
     def take_reply(self, message: Any) -> bool:
         """Take in an answer, if it is one to what is asked here; return whether it is."""

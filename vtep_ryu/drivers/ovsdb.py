@@ -127,6 +127,10 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         """All locks that we have."""
         return self._locks.held
 
+    def show_life(self) -> None:
+        """Have the server know that we are there: to be called again and again during what takes long."""
+        self._locks.show_life()
+
     def claim(self, transaction: Any, name: str) -> None:
         """Have a transaction fail at the server where we do not have this lock any more."""
         operation = self._locks.assertion(name)
