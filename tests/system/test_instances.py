@@ -187,11 +187,104 @@ def test_while_both_are_upgraded_one_after_the_other_each_hands_over_first_and_n
         site.followed()
 
 
+def test_while_no_instance_reaches_the_database_all_stays_and_what_was_learned_is_written_afterwards(
+    site: Site, node: Node
+) -> None:
+    owner, standby = site.owner(), site.standby()
+    rows, mac = support.identities(node, *OURS), site.lab.new_mac()
+    with no_packet_lost(*site.pairs):
+        for each in site.both:
+            each.database.hold()
+            each.database.cut()
+        try:
+            owner.app.wait_log("^hardware_vtep: connection lost", 20)
+            site.p0.send(support.new_frame(mac))
+            node.wait_until(lambda: mac in support.sources(node), what="a station that the owner learns")
+            assert owner.serves("br0")
+            assert standby.status()["owned"] == []
+        finally:
+            for each in site.both:
+                each.database.release()
+        node.wait_until(lambda: ("ls0", mac) in node.macs(), 20, "its row")
+        site.owner()
+        site.standby()
+        assert rows.items() <= support.identities(node, *OURS).items()
+        site.followed()
+
+
+def test_an_owner_that_was_cut_off_from_all_and_finds_the_switch_first_leaves_it_to_who_has_it(
+    site: Site, node: Node
+) -> None:
+    owner, standby = site.owner(), site.standby()
+    with no_packet_lost(*site.pairs):
+        owner.database.hold()
+        for relay in (owner.switch, owner.database):
+            relay.hold()
+            relay.cut()
+        try:
+            standby.wait_serves("br0")
+            owner.app.wait_log("disconnected")
+            owner.switch.release()
+            owner.app.wait_log("(?s)disconnected.*^br0: another controller is its master now$")
+            site.followed()
+        finally:
+            for relay in (owner.switch, owner.database):
+                relay.release()
+        owner.wait_stands_by("br0")
+        site.followed()
+    assert "another controller is its master" not in standby.app.log()
+    assert standby.serves("br0")
+
+
+def test_when_ovs_vswitchd_ends_its_owner_serves_it_again_and_no_row_is_rewritten(site: Site, node: Node) -> None:
+    owner = site.owner()
+    site.standby()
+    mac = site.lab.new_mac()
+    support.teach(node, site.p0, mac)
+    rows = support.identities(node, *OURS)
+    node.vswitchd.kill()
+    node.wait_until(lambda: not owner.status()["bridges"], what="the owner to lose it")
+    node.start_vswitchd()
+    assert site.owner() is owner, "who knows the stations"
+    node.wait_until(lambda: mac in support.sources(node), what="a station that it still knows")
+    assert support.identities(node, *OURS) == rows
+
+
+def test_a_lock_that_is_taken_by_hand_moves_a_switch(site: Site, node: Node) -> None:
+    owner, standby = site.owner(), site.standby()
+    with no_packet_lost(*site.pairs):
+        steal = ("ovsdb-client", "steal", f"unix:{node.socket}", "vtep_ryu_switch_br0")
+        node.run("sh", "-c", 'timeout 1 "$@"; true', "sh", *steal)
+        standby.wait_serves("br0")
+        owner.wait_stands_by("br0")
+        site.followed()
+
+
+def test_an_instance_that_the_bridge_is_not_connected_to_owns_it_until_another_can_serve_it(
+    site: Site, node: Node
+) -> None:
+    one, two = site.both
+    one.app.kill()
+    two.app.kill()
+    one.switch.hold()
+    try:
+        with no_packet_lost(*site.pairs):
+            one.start()
+            one.app.wait_log("^br0: this instance has its lock$")
+            two.start()
+            two.wait_serves("br0")
+            assert one.status()["owned"] == []
+    finally:
+        one.switch.release()
+    one.wait_stands_by("br0")
+
+
 if LONG:  # For it takes a while until so many flows are there.
 
     def test_very_many_rows_do_not_make_an_instance_that_reads_them_seem_to_hang(site: Site) -> None:
         owner, standby = site.owner(), site.standby()
-        before = [len(said(each.app, "br0: (?:this|another) instance has its lock")) for each in (owner, standby)]
+        news = "br0: (?:this|another) instance has its lock"
+        before = [len(said(each.app, news)) for each in (owner, standby)]
         with no_packet_lost(*site.pairs):
             site.insert_remotes(100_000)
             new = site.lab.new_mac()

@@ -59,3 +59,14 @@ def test_an_instance_that_joins_gets_its_share_one_by_one_and_nothing_is_lost(si
             first.wait_serves(*BRIDGES)
     given = [line for line in first.app.log().splitlines() if "is given to another instance" in line]
     assert len(given) == (4 if LONG else 2)
+
+
+def test_a_bridge_that_is_no_vtep_any_more_is_left_by_its_owner_alone_and_served_again_by_one(site: Site) -> None:
+    node, (_, second) = site.node, site.both
+    if not second.app.running:
+        second.start()
+    second.wait_stands_by(*BRIDGES)
+    node.vtep_ctl("del-ps", "br3")
+    node.wait_until(lambda: "cookie=0x7674" not in node.ofctl("dump-flows", "br3"), what="its flows to be removed")
+    node.vtep_ctl("add-ps", "br3")
+    node.wait_until(lambda: sum("br3" in share for share in site.shares()) == 1, what="one to serve it")

@@ -20,6 +20,7 @@ from vtep_ryu.core.render import render
 from vtep_ryu.core.statistics import BindingStats, count, of_bindings
 from vtep_ryu.core.units import AlwaysUnit, RemoteUnit, StationUnit, Unit
 from vtep_ryu.core.vtep import Vtep
+from vtep_ryu.drivers.roles import Overtaken
 from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost
 
 LOG = logging.getLogger(__name__)
@@ -58,13 +59,15 @@ class Reconciler:
     One reconciliation takes all that has changed since the last, so bursts are coalesced. Nothing is applied before the
     switch has been taken over: what is right there stays, with its counters and timers, and what is not goes last.
 
-    served says whether it has been; on_served is called when that changes, on_reconciled after every reconciliation.
+    lead is called first, to become its master. served says whether the switch has been taken over; on_served is called
+    when that changes, on_reconciled after every reconciliation.
     """
 
     def __init__(
         self,
         vtep: Vtep,
         switch: Switch,
+        lead: Callable[[], None],
         publish: Publish,
         on_served: Callable[[], None],
         on_reconciled: Callable[[], None],
@@ -74,6 +77,7 @@ class Reconciler:
         self.ready = False
         self.served = False
         self._reconciling = False
+        self._lead = lead
         self._publish = publish
         self._on_served = on_served
         self._on_reconciled = on_reconciled
@@ -111,7 +115,7 @@ class Reconciler:
         """Take the switch over, then follow the Vtep until the connection is lost."""
         try:
             with self.switch.turn:
-                self.switch.roles.lead()
+                self._lead()
                 self.switch.hear(self.wake)
                 self._take_over()
                 self._set_served(True)
@@ -126,6 +130,8 @@ class Reconciler:
                     self._on_reconciled()
                     if again:
                         self._tried_again(again)
+        except Overtaken:
+            pass  # It is not ours any more.
         except SwitchLost as error:
             self.switch.close(str(error))
         except Refused as error:

@@ -25,6 +25,7 @@ class Switches:
         self._threads: dict[int, list[Any]] = {}
         self._cleaned: set[int] = set()
         self._following: set[int] = set()
+        self._generations: dict[str, int] = {}
 
     def __contains__(self, datapath_id: object) -> bool:
         return datapath_id in self._switches
@@ -56,6 +57,18 @@ class Switches:
         """Have a switch served, and these run meanwhile."""
         self.reconcilers[datapath_id] = reconciler
         self._threads[datapath_id] = [hub.spawn(fatal(each)) for each in (reconciler.run, *others)]
+
+    def lead(self, switch: Switch, name: str) -> None:
+        """Become the master of a switch. What makes that wrong may have happened while it was not connected.
+
+        Raises Overtaken where another has been the master since we were it last.
+        """
+        self._generations[name] = switch.roles.lead(self._generations.get(name))
+
+    def forget(self, name: str) -> None:
+        """Take in that a bridge is not ours any more."""
+        self.rest(name, at_once=True)
+        self._generations.pop(name, None)
 
     def stop(self, datapath_id: int) -> None:
         """End what is done on a switch. The next owner makes a slave of us, if that is why."""

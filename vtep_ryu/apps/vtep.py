@@ -48,7 +48,8 @@ from vtep_ryu.drivers.publish import (
     PublishTunnels,
 )
 from vtep_ryu.drivers.replies import port_of, station_of
-from vtep_ryu.drivers.roles import is_demotion
+from vtep_ryu.drivers.roles import Overtaken, is_demotion
+from vtep_ryu.drivers.switch import Switch
 from vtep_ryu.drivers.tls_stream import TlsStream
 from vtep_ryu.drivers.watchdog import Pulse, Watchdog
 
@@ -301,14 +302,22 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             self._switches.clean(datapath_id, name)
         elif name in self._owner.worked_on and datapath_id not in self._switches.reconcilers:
             vtep, publish = self._vteps[name], functools.partial(self._publish, name)
-            reconciler = Reconciler(vtep, switch, publish, self._on_served, self._on_reconciled)
+            lead = functools.partial(self._lead, switch, name)
+            reconciler = Reconciler(vtep, switch, lead, publish, self._on_served, self._on_reconciled)
             report = functools.partial(self._report, name)
             reporting = functools.partial(reconciler.report, self._statistics_interval, report)
             self._switches.serve(datapath_id, reconciler, *((reporting,) if self._statistics_interval else ()))
 
+    def _lead(self, switch: Switch, name: str) -> None:
+        try:
+            self._switches.lead(switch, name)
+        except Overtaken:
+            hub.spawn(fatal(self._owner.demoted), name)
+            raise
+
     def _forget(self, name: str) -> None:
         """Take in that a bridge is not ours any more: what is there is left to who has it now."""
-        self._switches.rest(name, at_once=True)
+        self._switches.forget(name)
         self._vteps.pop(name, None)
         self._published.discard(name)
         self._hwvtep.post(Forget(name))

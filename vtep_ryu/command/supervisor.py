@@ -219,13 +219,16 @@ class Supervisor:
         return False
 
     def _await_served(self, application: Application) -> Steps[bool]:
-        """Wait until the bridge's flows are in; return whether they are."""
+        """Wait until the bridge's flows are in, or another instance has it; return whether that is so."""
         patience = time.monotonic() + PATIENCE_SECONDS
         while not application.gone:
             status = yield from application.status()
             if status and self._name in status["bridges"]:
                 LOG.info(f"{self._name}: served by process {application.pid}")
                 self._said = ""
+                return True
+            if status and self._name in status["standby"]:
+                LOG.info(f"{self._name}: served by another instance; process {application.pid} stands by")
                 return True
             if time.monotonic() > patience:
                 self._say(f"{self._name}: has not connected yet, is ovs-vswitchd running? Waiting for it")

@@ -23,6 +23,10 @@ ROLE_STATUS = 1911
 TRIES = 10
 
 
+class Overtaken(Exception):
+    """Another has been the master since we last were."""
+
+
 class Roles:
     """What this program is to a switch. request returns the replies to a message, and raises refused for an error."""
 
@@ -31,25 +35,35 @@ class Roles:
         self._request = request
         self._refused = refused
 
-    def lead(self) -> None:
-        """Be the master; whoever was it is a slave from then on."""
-        self._be(ofp.OFPCR_ROLE_MASTER, 1)
+    def lead(self, before: int | None) -> int:
+        """Be the master, whoever was it is a slave from then on; return the generation_id that was said.
+
+        before is the one that we said last, if any, and the switch may have been lost since.
+
+        Raises Overtaken where another has said a later one. A switch that knows none was started anew.
+        """
+        return self._be(ofp.OFPCR_ROLE_MASTER, 1, before)
 
     def follow(self) -> None:
         """Be a slave."""
         self._be(ofp.OFPCR_ROLE_SLAVE, 0)
 
-    def _be(self, role: int, later: int) -> None:
-        for tries_left in reversed(range(TRIES)):
-            (known,) = self._request(parser.OFPRoleRequest(self._datapath, ofp.OFPCR_ROLE_NOCHANGE, 0))
-            generation = known.generation_id + later & GENERATIONS
+    def _be(self, role: int, later: int, before: int | None = None) -> int:
+        tries_left = TRIES
+        while True:
+            (reply,) = self._request(parser.OFPRoleRequest(self._datapath, ofp.OFPCR_ROLE_NOCHANGE, 0))
+            known: int = reply.generation_id
+            if before is not None and known not in (before, GENERATIONS):
+                raise Overtaken
+            generation = known + later & GENERATIONS
             try:
                 self._request(parser.OFPRoleRequest(self._datapath, role, generation))
-            except self._refused:
+            except self._refused:  # Somebody was faster, and has said a later one.
+                tries_left -= 1
                 if not tries_left:
                     raise
             else:
-                return  # Else somebody was faster, and has said a later one.
+                return generation
 
 
 def is_demotion(message: Any) -> bool:
