@@ -61,6 +61,9 @@ def test_the_status_tells_where_it_listens_what_it_follows_and_what_it_serves(no
         "bridges": ["br0"],
         "owned": ["br0"],
         "standby": [],
+        "databases": {
+            name: {"remote": f"unix:{node.socket}", "state": "connected"} for name in ("hardware_vtep", "Open_vSwitch")
+        },
         "counters": {"br0": NOTHING_COUNTED},
         "pid": int(socket.name.split(".")[1]),
         "version": __version__,

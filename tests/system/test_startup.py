@@ -129,7 +129,7 @@ def test_the_databases_can_be_named_in_a_configuration_file_also_as_a_cluster(st
     remotes = f"{NOBODY}, {TCP}"
     file = write_config(tmp_path / "some.conf", hardware_vtep_remotes=remotes, open_vswitch_remotes=remotes)
     stopped.start_app(file)
-    expect_databases_at(stopped, remotes, remotes)
+    expect_databases_at(stopped, TCP, TCP)
 
 
 @pytest.mark.parametrize(

@@ -125,8 +125,12 @@ class TwoVteps:
         self.far = kernel.add_host(VNI, lab.host("far", "192.168.1.9/24"))
         self._remotes = 0
         self.pairs = ((self.p0, self.far), (self.far, self.p1))
-        set_up(self.node, *options)
+        set_up(self.node, *options, *self.prepare())
         self.fill()
+
+    def prepare(self) -> tuple[str, ...]:
+        """What is done before the program starts; more options for it."""
+        return ()
 
     def fill(self) -> None:
         """What the NVC writes, and what the hosts send, at first."""

@@ -38,6 +38,7 @@ from vtep_ryu.drivers.control import Asked, Control, LogLevel, Status, Stop
 from vtep_ryu.drivers.hwvtep import HardwareVtep, LockAnswer
 from vtep_ryu.drivers.listener import Listener
 from vtep_ryu.drivers.openvswitch import Bridges, OpenVSwitch, Serve
+from vtep_ryu.drivers.ovsdb import AWAY, Link
 from vtep_ryu.drivers.publish import (
     Forget,
     LocalMac,
@@ -103,7 +104,8 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             chosen.open_vswitch_remotes, probe, chosen.packet_in_rate, chosen.packet_in_burst
         )
         self._control = Control(options.run_directory(os.environ, os.path.exists))
-        self._status = Status((), chosen.hardware_vtep_remotes, chosen.open_vswitch_remotes, (), (), (), {})
+        databases = {each.name: AWAY for each in (self._hwvtep, self._openvswitch)}
+        self._status = Status((), chosen.hardware_vtep_remotes, chosen.open_vswitch_remotes, (), (), (), databases, {})
         self._database = Database()
         self._bridges: Bridges | None = None
         self._vteps: dict[str, Vtep] = {}
@@ -149,7 +151,13 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
 
     @fatal
     def _follow(self, companion: Companion[Any, Any], receive: Callable[[Any], None]) -> None:
-        companion.deliver(receive)
+        def take_in(value: Any) -> None:
+            if isinstance(value, Link):
+                self._post_status(databases={**self._status.databases, companion.name: value})
+            else:
+                receive(value)
+
+        companion.deliver(take_in)
 
     def _await_listener(self) -> None:
         """Say in the status where OpenFlow is listened for, as soon as it is; end when it is no more."""
@@ -172,7 +180,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._owner.leave()
         self._control.end(stop.signal)
 
-    def _post_status(self, **changes: tuple[str, ...]) -> None:
+    def _post_status(self, **changes: Any) -> None:
         counters = {name: vtep.counters.copy() for name, vtep in sorted(self._vteps.items())}
         ownership = {"owned": tuple(sorted(self._owner.owned)), "standby": self._owner.standby}
         status = dataclasses.replace(self._status, counters=counters, **ownership, **changes)

@@ -90,7 +90,7 @@ class Companion(ABC, Generic[Incoming, Outgoing]):
     """
 
     def __init__(self, name: str, logger: logging.Logger) -> None:
-        self._name = name
+        self.name = name
         self._logger = logger
         self._inbox: deque[Incoming] = deque()
         self._outbox: deque[Outgoing | _Record | BaseException] = deque()
@@ -102,7 +102,7 @@ class Companion(ABC, Generic[Incoming, Outgoing]):
 
     def start(self) -> None:
         """Start the thread. It ends with the process."""
-        _threading.Thread(target=self._main, name=self._name, daemon=True).start()
+        _threading.Thread(target=self._main, name=self.name, daemon=True).start()
 
     def post(self, value: Incoming) -> None:
         """Give the thread a value."""
@@ -119,7 +119,7 @@ class Companion(ABC, Generic[Incoming, Outgoing]):
                     case _Record(level, message, arguments):
                         self._logger.log(level, message, *arguments)
                     case BaseException():
-                        raise RuntimeError(f"the thread {self._name} has ended") from value
+                        raise RuntimeError(f"the thread {self.name} has ended") from value
                     case _:
                         receive(value)
                         sleep(0)  # Others have their turn: of very many values each is work for some milliseconds.

@@ -26,6 +26,7 @@ from vtep_ryu import __version__
 from vtep_ryu.core.counters import Counters
 from vtep_ryu.drivers import unixctl
 from vtep_ryu.drivers.companion import Companion
+from vtep_ryu.drivers.ovsdb import Link
 from vtep_ryu.drivers.unixctl import Caller
 from vtep_ryu.options import LOG_LEVELS
 from vtep_ryu.show.commands import Question, Unanswerable
@@ -47,8 +48,8 @@ class Status:
     """What vtep/status tells, besides process id and version.
 
     listen: where switches can connect, nowhere at first; the remotes of the databases; the names of the bridges whose
-    flows are in, of those that this instance owns and of those it stands by for; the counters of the physical switches
-    by name, a second old at most.
+    flows are in, of those that this instance owns and of those it stands by for; how the databases are reached now, by
+    name; the counters of the physical switches by name, a second old at most.
     """
 
     listen: tuple[str, ...]
@@ -57,6 +58,7 @@ class Status:
     bridges: tuple[str, ...]
     owned: tuple[str, ...]
     standby: tuple[str, ...]
+    databases: Mapping[str, Link]
     counters: Mapping[str, Counters]
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import ovs.db.error
 import ovs.db.idl
+import ovs.timeval
 
 from vtep_ryu.drivers.jsonrpc import TableUpdates
 from vtep_ryu.drivers.locks import Locks
@@ -46,6 +47,25 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
     def notify(self, event: str, row: Any, updates: Any = None) -> None:
         """See the ovs package."""
         self.changed.setdefault(row._table.name, set()).add(row.uuid)
+
+    def adopt(self, connection: Any, probe_interval: int) -> None:
+        """Follow the database by a connection that is there already, for as long as it is.
+
+        A server that says nothing for probe_interval seconds is asked for an echo; 0 is never.
+        """
+        self._session.reconnect.set_probe_interval(1000 * probe_interval)
+        self._session.rpc = connection
+        self._session.seqno += 1
+        self._session.reconnect.connected(ovs.timeval.msec())
+
+    def is_connected(self) -> bool:
+        """Whether the connection is still there."""
+        return bool(self._session.is_connected())
+
+    def cluster(self) -> Any:
+        """What the server says of itself as a member of a cluster: its row of _Server, or None where it is none."""
+        rows = self.server_tables["Database"].rows.values() if self.server_tables else ()
+        return next((row for row in rows if row.name == self._db.name and row.model == ovs.db.idl.CLUSTERED), None)
 
     def is_monitoring(self) -> bool:
         """Whether the rows are those that the server has."""

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import ovs.db.idl
-import ovs.jsonrpc
 import ovs.poller
-import ovs.stream
 
 from vtep_ryu.drivers import jsonrpc, pauses
 from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.idl import Idl
 from vtep_ryu.drivers.locks import Locks
+from vtep_ryu.drivers.search import Found, Search
 from vtep_ryu.drivers.tls_stream import Problem, TlsStream
 
 RETRY_SECONDS = 1.0
 CONFLICT_RETRY_SECONDS = 0.02
 RACES_TO_TELL = 100
-CONNECT_TIMEOUT_MS = 5000
-ANSWER_SECONDS = 5.0
+LEADER_RETRY_SECONDS = 0.25
+NO_LEADER_SECONDS = 5.0
+"""How long a cluster may have no leader until that is said: an election takes about one or two election timers."""
+
 PATIENCE_SECONDS = 30.0
 """How long a server may take for the rows, until that is said."""
 
@@ -34,7 +34,22 @@ Incoming = TypeVar("Incoming")
 Outgoing = TypeVar("Outgoing")
 
 
-class OvsdbClient(Companion[Incoming, Outgoing]):
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a database is reached: by which remote, None for none at present, and in which state that is.
+
+    State: connected; leader (connected to the leader of a cluster); no leader (members of a cluster answer, and none
+    leads); away (no server that can be used answers).
+    """
+
+    remote: str | None
+    state: str
+
+
+AWAY = Link(None, "away")
+
+
+class OvsdbClient(Companion[Incoming, Outgoing | Link]):
     """Follows one database. Subclasses say which tables and columns, what changes mean, and what there is to write.
 
     The tables and columns in optional ("Table", "Table.column") may be absent: there is nothing of them to follow then,
@@ -67,6 +82,14 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         self._optional = optional
         self._compact = {table: columns[table] for table in compact}
         self._idl: Idl | None = None
+        self._search: Search | None = None
+        self._search_at = 0.0
+        self._remote = ""
+        self._link = AWAY
+        self._is_cluster = False
+        self._read: dict[str, int] = {}
+        self._alone_since = self.monotonic()
+        self._told_of_no_leader = False
         self._loaded = False
         self._had: dict[str, set[Any]] = {}
         self._lost = False
@@ -162,7 +185,7 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         for value in self.taken():
             self.take(value)
         if self._idl is None:
-            self._connect()
+            self._look()
             return
         connected = self._run(self._idl)
         self._report_problems()
@@ -182,21 +205,23 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         """Do what there is to do; return whether the connection is still there."""
         was_monitoring = idl.is_monitoring()
         idl.run()
+        if not idl.is_connected() or (was_monitoring and not idl.is_monitoring()):
+            return False
         if idl.is_monitoring() and not was_monitoring:
-            self._say(logging.INFO, f"{self._database}: connected to {', '.join(self._remotes)}")
-            self._loaded = True
+            leader = ", the leader" if self._is_cluster else ""
+            self._say(logging.INFO, f"{self._database}: connected to {self._remote}{leader}")
+            self._set_link(Link(self._remote, "leader" if self._is_cluster else "connected"))
+            self._loaded, self._told_of_no_leader = True, False
             self._said_of.clear()
             # Not before it has sent its rows: it may be a follower, which has locks of its own.
             self._locks.begin(idl._session.send)
             had, self._had, idl.changed = self._had, {}, {}
             self.follow({table: had.get(table, set()).union(idl.rows(table)) for table in self._columns}, True)
-        elif was_monitoring and not idl.is_monitoring():
-            return False
         elif idl.changed and self._loaded:
             changed, idl.changed = idl.changed, {}
             self.follow(changed, False)
         elif not self._loaded and self.monotonic() > self._impatient_at:
-            self._say(logging.WARNING, f"{self._database}: {', '.join(self._remotes)} has not sent its rows; waiting")
+            self._say(logging.WARNING, f"{self._database}: {self._remote} has not sent its rows; waiting")
         self._locks.run()
         # What was taken in while a transaction was under way is written after it: nothing else will wake us for it.
         while self._write(idl):
@@ -238,7 +263,17 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
 
     def _disconnect(self, idl: Idl) -> None:
         """Begin anew: when the database is back, it may have another schema."""
-        self._say(logging.WARNING, f"{self._database}: connection lost, trying again")
+        member = idl.cluster()
+        if member is not None and member.cid and member.index:
+            self._read = {str(member.cid[0]): member.index[0]}
+        if self._loaded:
+            leads = member is None or member.leader
+            why = "connection lost" if leads else f"{self._remote} does not lead any more"
+            self._say(logging.WARNING, f"{self._database}: {why}, trying again")
+            self._lost, self._alone_since = True, self.monotonic()
+        else:
+            self._pause()
+        self._set_link(AWAY)
         if self._transaction is not None:
             self._transaction.abort()
             self._transaction = None
@@ -247,75 +282,67 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
             self._had = {table: idl.changed.get(table, set()).union(idl.rows(table)) for table in self._columns}
         self._locks.end()
         idl.close()
-        self._idl, self._loaded, self._lost = None, False, True
+        self._idl, self._loaded = None, False
         pauses.let_go()
 
-    def _connect(self) -> None:
-        schema, why = self._schema()
-        self._report_problems()
-        absent = [] if schema is None else self._absent(schema)
-        if needed := [name for name in absent if name not in self._optional]:
-            why = _lack(schema, needed)
-        if schema is None or needed:
-            if needed or (why and not self._lost):
-                self._say(logging.WARNING, f"{self._database}: {why}; waiting for it")
-            poller = ovs.poller.Poller()
-            poller.timer_wait(int(1000 * RETRY_SECONDS))
+    def _look(self) -> None:
+        """Look for the server, and begin to follow the database when it is found."""
+        now, poller = self.monotonic(), ovs.poller.Poller()
+        if self._search is None and now < self._search_at:
+            poller.timer_wait(int(1000 * (self._search_at - now)) + 1)
             self.wait(poller)
             return
+        if self._search is None:
+            # A server that has fewer changes than were read leads no more. If it does, its files are older ones.
+            read = self._read if now < self._alone_since + PATIENCE_SECONDS else {}
+            self._search = Search(self._database, self._remotes, read, now)
+        found = self._search.run(now)
+        self._report_problems()
+        if found is not None:
+            self._search = None
+            self._begin(found)
+        elif self._search.is_over:
+            self._not_found(self._search, now)
+        else:
+            self._search.wait(poller, now)
+            self.wait(poller)
+
+    def _pause(self) -> None:
+        """Have the next search begin a little later."""
+        self._search_at = self.monotonic() + (LEADER_RETRY_SECONDS if self._is_cluster else RETRY_SECONDS)
+
+    def _not_found(self, search: Search, now: float) -> None:
+        self._search, self._is_cluster = None, self._is_cluster or search.is_cluster
+        self._pause()
+        self._set_link(Link(None, "no leader") if search.is_cluster else AWAY)
+        if self._is_cluster:
+            if now > self._alone_since + NO_LEADER_SECONDS and not self._told_of_no_leader:
+                self._told_of_no_leader = True
+                why = f": {search.why}" if search.why else ""
+                what = f"no leader for {NO_LEADER_SECONDS:g} s{why}; waiting for one"
+                self._say(logging.WARNING, f"{self._database}: {what}")
+        elif search.why and not self._lost:
+            self._say(logging.WARNING, f"{self._database}: {search.why}; waiting for it")
+
+    def _begin(self, found: Found) -> None:
+        absent = self._absent(found.schema)
+        if needed := [name for name in absent if name not in self._optional]:
+            self._say(logging.WARNING, f"{self._database}: {_lack(found.schema, needed)}; waiting for it")
+            found.connection.close()
+            self._pause()
+            return
         if absent and absent != self._done_without:
-            self.log(logging.WARNING, "%s: %s: done without", self._database, _lack(schema, absent))
+            self.log(logging.WARNING, "%s: %s: done without", self._database, _lack(found.schema, absent))
         self._done_without = absent
-        helper = ovs.db.idl.SchemaHelper(schema_json=schema)
+        helper = ovs.db.idl.SchemaHelper(schema_json=found.schema)
         for table, columns in self._columns.items():
             if table not in absent:
                 there = [column for column in columns if f"{table}.{column}" not in absent]
                 helper.register_columns(table, there)
-        self._idl = Idl(",".join(self._remotes), helper, self._compact, self._locks)
-        self._idl._session.reconnect.set_probe_interval(1000 * self._probe_interval)
+        self._idl = Idl(found.remote, helper, self._compact, self._locks)
+        self._idl.adopt(found.connection, self._probe_interval)
+        self._remote, self._is_cluster = found.remote, found.cluster is not None
         self._impatient_at = self.monotonic() + PATIENCE_SECONDS
-
-    def _schema(self) -> tuple[Any, str]:
-        """The schema of the database from the first remote that has it, or None and why if that was not TLS."""
-        why = ""
-        for remote in self._remotes:
-            self.pulse.turns += 1  # Several that do not answer take their time.
-            attempt = ovs.stream.Stream.open(remote)
-            error, stream = ovs.stream.Stream.open_block(attempt, CONNECT_TIMEOUT_MS)
-            if error:
-                if not getattr(attempt[1], "problem", None):
-                    why = f"no connection to {remote} ({os.strerror(error) if error > 0 else 'refused'})"
-                continue
-            connection = ovs.jsonrpc.Connection(stream)
-            request = ovs.jsonrpc.Message.create_request("get_schema", [self._database])
-            reply = self._ask(connection, request)
-            connection.close()
-            if reply is None:
-                if not getattr(stream, "problem", None):
-                    why = f"{remote} does not answer"
-            elif reply.error:
-                why = f"{remote} has no database of this name"
-            else:
-                return reply.result, ""
-        return None, why
-
-    def _ask(self, connection: Any, request: Any) -> Any:
-        """The answer to a request, or None where none comes: the ovs package would wait for one for ever."""
-        patience = self.monotonic() + ANSWER_SECONDS
-        error = connection.send(request)
-        while not error and self.monotonic() < patience:
-            error, reply = connection.recv()
-            if reply is not None and reply.id == request.id:
-                return reply
-            if error == errno.EAGAIN:
-                error = 0
-                connection.run()
-                poller = ovs.poller.Poller()
-                connection.wait(poller)
-                connection.recv_wait(poller)
-                poller.timer_wait(int(1000 * max(0.0, patience - self.monotonic())) + 1)
-                poller.block()
-        return None
 
     def _report_problems(self) -> None:
         """Say why there is no TLS with a remote, once for as long as it is so.
@@ -343,6 +370,11 @@ class OvsdbClient(Companion[Incoming, Outgoing]):
         if error != self._without_locks:
             self._without_locks = error
             self.log(logging.WARNING, "%s: no lock for %s, so nothing of it is served: %s", self._database, name, error)
+
+    def _set_link(self, link: Link) -> None:
+        if link != self._link:
+            self._link = link
+            self.hand_over(link)
 
     def _say(self, level: int, message: str) -> None:
         """Log what is the case, once for as long as it is."""
