@@ -5,6 +5,7 @@ import pytest
 from tests.unit.example import BASE, LEARNED, LS0, P0, P1, REMOTE, A, B
 from tests.unit.world import World, changed, difference, state, text
 from vtep_ryu.core.counters import Counters
+from vtep_ryu.core.events import Events
 from vtep_ryu.core.mobility import Moves
 from vtep_ryu.core.model import Port, Settings
 from vtep_ryu.core.units import FrozenUnit
@@ -14,7 +15,14 @@ SETTINGS = Settings(mac_move_limit=2, mac_move_window=10)
 
 
 def recorder(limit, window):
-    return Moves("br0", Settings(mac_move_limit=limit, mac_move_window=window), str, lambda unit: None, Counters())
+    return Moves(
+        "br0",
+        Settings(mac_move_limit=limit, mac_move_window=window),
+        str,
+        lambda unit: None,
+        Counters(),
+        Events().of("br0"),
+    )
 
 
 def moves(*times, limit=2, window=10):

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from ryu.lib import hub
 
 from vtep_ryu.apps.reconciler import Reconciler
+from vtep_ryu.core.coverage import INTERVAL, Coverage
 from vtep_ryu.core.database import Database
+from vtep_ryu.core.events import Events
 from vtep_ryu.core.flow import Flow, Group, Rendering
 from vtep_ryu.core.units import Unit
 from vtep_ryu.core.vtep import Vtep
@@ -17,6 +19,7 @@ from vtep_ryu.drivers import vswitchd
 from vtep_ryu.drivers.control import Answer, Asked, Control, LogLevel
 from vtep_ryu.drivers.switch import Refused, SwitchLost
 from vtep_ryu.show import addresses, explain, overview, trace
+from vtep_ryu.show import events as happened
 from vtep_ryu.show.commands import Question, Unanswerable
 from vtep_ryu.show.document import Document, Slices, T, as_json, printable
 from vtep_ryu.show.site import Installed, Served, Site
@@ -62,11 +65,20 @@ class Answers:
         database: Database,
         vteps: Mapping[str, Vtep],
         reconcilers: Mapping[int, Reconciler],
+        events: Events,
     ) -> None:
         self._control = control
         self._database = database
         self._vteps = vteps
         self._reconcilers = reconcilers
+        self._events = events
+        self._coverage = Coverage()
+
+    def sample(self) -> None:
+        """Look at the counters now and then, for ever."""
+        while True:
+            self._coverage.sample(time.monotonic(), happened.totals(self._vteps))
+            hub.sleep(INTERVAL)
 
     def take(self, value: Asked | LogLevel) -> None:
         """Do what the control socket hands over."""
@@ -98,8 +110,10 @@ class Answers:
 
     def _commands(self) -> dict[str, tuple[Callable[..., Slices[Document]], Callable[[Document], Iterator[str]]]]:
         """How the document and the text of each command are made."""
-        site = self._site()
+        site, now = self._site(), time.monotonic()
         return {
+            "coverage/show": (lambda: happened.coverage(site, self._coverage, now), happened.coverage_text),
+            "event/show": (lambda *name: happened.make(site, self._events, *name), happened.text),
             "vtep/show": (lambda *name: overview.make(site, *name), overview.text),
             "fdb/show": (lambda name: addresses.unicast(site, name), addresses.unicast_text),
             "mac/explain": (lambda name, mac: explain.make(site, name, mac), explain.text),

@@ -13,6 +13,7 @@ from ryu.lib import hub
 from vtep_ryu.core import faults, learn
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.backlog import Backlog
+from vtep_ryu.core.events import Kind
 from vtep_ryu.core.flow import NOTHING, Rendering
 from vtep_ryu.core.model import Port
 from vtep_ryu.core.plan import plan
@@ -117,6 +118,7 @@ class Reconciler:
             with self.switch.turn:
                 self._lead()
                 self.switch.hear(self.wake)
+                self.vtep.note(Kind.CONNECTED, datapath_id=f"{self.switch.datapath_id:016x}")
                 self._take_over()
                 self._set_served(True)
                 while True:
@@ -139,6 +141,7 @@ class Reconciler:
         finally:
             self._set_served(False)
             self.switch.stop_hearing()
+            self.vtep.note(Kind.LOST, datapath_id=f"{self.switch.datapath_id:016x}")
             for unit in self._refused:
                 self.vtep.switch_faults.clear(unit)
 

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import logging
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ from vtep_ryu.apps.reconciler import Reconciler
 from vtep_ryu.apps.switches import Switches
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
+from vtep_ryu.core.events import Events
 from vtep_ryu.core.model import Settings, Update
 from vtep_ryu.core.statistics import BindingStats
 from vtep_ryu.core.vtep import Vtep
@@ -107,11 +109,12 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         databases = {each.name: AWAY for each in (self._hwvtep, self._openvswitch)}
         self._status = Status((), chosen.hardware_vtep_remotes, chosen.open_vswitch_remotes, (), (), (), databases, {})
         self._database = Database()
+        self._events = Events(time.time)
         self._bridges: Bridges | None = None
         self._vteps: dict[str, Vtep] = {}
         self._published: set[str] = set()
         self._switches = Switches()
-        self._answers = Answers(self._control, self._database, self._vteps, self._switches.reconcilers)
+        self._answers = Answers(self._control, self._database, self._vteps, self._switches.reconcilers, self._events)
         is_probed = not all(each.startswith("unix:") for each in chosen.hardware_vtep_remotes)
         self._owner = Owner(
             *(self._hwvtep, chosen.rebalance, is_probed),
@@ -136,6 +139,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         for companion, receive in companions.items():
             companion.start()
             hub.spawn(self._follow, companion, receive)
+        hub.spawn(fatal(self._answers.sample))
         if self._watchdog:
             hub.spawn(fatal(self._beat))
             Watchdog((self._pulse, *(each.pulse for each in companions)), self._watchdog).start()
@@ -231,7 +235,8 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         for name in self._vteps.keys() - wanted:
             self._retire(name)
         for name in wanted - self._vteps.keys():
-            self._vteps[name] = Vtep(name, self._database, self._settings, self._bridges[name])
+            note = self._events.of(name)
+            self._vteps[name] = Vtep(name, self._database, self._settings, self._bridges[name], note)
         for name, vtep in self._vteps.items():
             vtep.set_bridge(self._bridges[name])
             if name in self._published:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from vtep_ryu.core.bindings import Bindings
+from vtep_ryu.core.events import Kind, Note
 from vtep_ryu.core.model import LogicalRouter, PhysicalPort, Place
 from vtep_ryu.core.units import MulticastUnit, RemoteUnit, SourceUnit, StationUnit, Unit
 
@@ -33,8 +34,9 @@ def refused(unit: Unit) -> str:
 class SwitchFaults:
     """Says each thing once, for as long as it is the case, and keeps it for switch_fault_status."""
 
-    def __init__(self, physical_switch: str) -> None:
+    def __init__(self, physical_switch: str, note: Note) -> None:
         self._physical_switch = physical_switch
+        self._note = note
         self._found: dict[Hashable, tuple[str, str]] = {}
         self._full: set[Place | str] = set()
         self._tunnels: Mapping[str, str] = {}
@@ -82,12 +84,15 @@ class SwitchFaults:
     def find(self, what: Hashable, keyword: str, text: str) -> None:
         """Take in what is wrong with something, until it is cleared."""
         if self._found.get(what) != (keyword, text):
+            self.clear(what)
             self._found[what] = (keyword, text)
             LOG.warning("%s: %s", self._physical_switch, text)
+            self._note(Kind.FAULT_RAISED, keyword=keyword, text=text)
 
     def clear(self, what: Hashable) -> None:
         """Take in that this is all right."""
-        self._found.pop(what, None)
+        if (found := self._found.pop(what, None)) is not None:
+            self._note(Kind.FAULT_CLEARED, keyword=found[0], text=found[1])
 
 
 class PortFaults:
@@ -97,8 +102,9 @@ class PortFaults:
     when it lasts. title gives the name of a logical switch.
     """
 
-    def __init__(self, physical_switch: str, bindings: Bindings, title: Callable[[str], str]) -> None:
+    def __init__(self, physical_switch: str, bindings: Bindings, title: Callable[[str], str], note: Note) -> None:
         self._physical_switch = physical_switch
+        self._note = note
         self._bindings = bindings
         self._title = title
         self._found: dict[str, dict[str, str]] = {}
@@ -117,17 +123,19 @@ class PortFaults:
     def look(self, uuid: str) -> None:
         """Take in that a row, its port, or another row of its name has come, changed or gone."""
         before, row = self._found.pop(uuid, {}), self._bindings.physical_port(uuid)
+        name = uuid if row is None else row.name
         if row is None or not self._bindings.portless(row):
             self._suspected.discard(uuid)
             self._portless.discard(uuid)
-        if row is None:
-            return
-        found = dict(self._find(row))
+        found = {} if row is None else dict(self._find(row))
         if found:
             self._found[uuid] = found
+        for text in before.keys() - found.keys():
+            self._note(Kind.FAULT_CLEARED, keyword=before[text], text=f"Physical_Port {name}: {text}")
         for text in found:
             if text not in before:
-                LOG.warning("%s: Physical_Port %s: %s", self._physical_switch, row.name, text)
+                LOG.warning("%s: Physical_Port %s: %s", self._physical_switch, name, text)
+                self._note(Kind.FAULT_RAISED, keyword=found[text], text=f"Physical_Port {name}: {text}")
 
     def settle(self) -> bool:
         """Take in that a moment has passed: bound ports that were not there before it and are not now are faults.

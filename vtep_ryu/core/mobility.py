@@ -7,6 +7,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 
 from vtep_ryu.core.counters import Counters
+from vtep_ryu.core.events import Kind, Note
 from vtep_ryu.core.model import Place, Settings
 from vtep_ryu.core.units import FrozenUnit
 
@@ -18,7 +19,7 @@ class Moves:
 
     A move is a station that is seen at another place than before, or here after the NVC has put it behind another VTEP.
     title says what a logical switch is called, touch takes what to render anew. Times are seconds of any clock that
-    never goes back. counters count what is frozen.
+    never goes back. counters count what is frozen, note takes it as events.
     """
 
     def __init__(
@@ -28,8 +29,10 @@ class Moves:
         title: Callable[[str], str],
         touch: Callable[[FrozenUnit], None],
         counters: Counters,
+        note: Note,
     ) -> None:
         self._counters = counters
+        self._note = note
         self._name = name
         self._limit = settings.mac_move_limit
         self._window = settings.mac_move_window
@@ -70,6 +73,8 @@ class Moves:
             *(self._name, mac, self._title(logical_switch), self._limit, self._window),
             *(before or remote, place, before or remote, self._counters.addresses_frozen),
         )
+        stays, name = before or remote, self._title(logical_switch)
+        self._note(Kind.FROZEN, mac=mac, logical_switch=name, at=stays, elsewhere=place)
         self._touch(FrozenUnit(logical_switch, mac))
         return True
 
@@ -114,7 +119,9 @@ class Moves:
         self._counters.frozen_now -= 1
         if not self._frozen[logical_switch]:
             del self._frozen[logical_switch]
-        LOG.info("%s: %s in %s is not frozen any more: %s", self._name, mac, self._title(logical_switch), why)
+        name = self._title(logical_switch)
+        LOG.info("%s: %s in %s is not frozen any more: %s", self._name, mac, name, why)
+        self._note(Kind.THAWED, mac=mac, logical_switch=name, why=why)
         unit = FrozenUnit(logical_switch, mac)
         self._touch(unit)
         return unit

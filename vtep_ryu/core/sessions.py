@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
+from vtep_ryu.core.events import Kind, Note
 from vtep_ryu.core.model import UNKNOWN_DST, Bfd, Bridge, TunnelPort
 
 LOG = logging.getLogger(__name__)
@@ -24,7 +25,8 @@ class Sessions:
 
     One BFD session a tunnel, whatever the number of logical switches, is at a port of its own. Where a session ends,
     the switch may still watch its port: that is ending, and stays until release(). title says what a logical switch is
-    called; touch is called with an address and its users when a session with it begins or ends.
+    called; touch is called with an address and its users when a session with it begins or ends, note
+    with what goes up and down.
     """
 
     def __init__(
@@ -33,7 +35,9 @@ class Sessions:
         database: Database,
         title: Callable[[str], str],
         touch: Callable[[str, Collection[str]], None],
+        note: Note,
     ) -> None:
+        self._note = note
         self._physical_switch = physical_switch
         self._database = database
         self._title = title
@@ -50,6 +54,7 @@ class Sessions:
         self._ports: Mapping[str, TunnelPort] | None = None
         self._suspects: set[str] = set()
         self._cut_off: set[str] = set()
+        self._carriers: dict[str, str] = {}
 
     # What the rest of the program asks.
 
@@ -155,6 +160,7 @@ class Sessions:
         """Say where no member of unknown-dst can get frames any more, and where one can again."""
         suspects, self._suspects = self._suspects, set()
         for switch in suspects:
+            self._follow_carrier(switch)
             is_cut_off = switch in self._bound and self._is_cut_off(switch)
             if is_cut_off and switch not in self._cut_off:
                 text = "all members of unknown-dst are down: frames for them are dropped"
@@ -222,13 +228,30 @@ class Sessions:
         if healthy != before:
             level = logging.INFO if healthy else logging.WARNING
             LOG.log(level, "%s: tunnel to %s: %s", self._physical_switch, remote, _in_words(said))
+            self._note(Kind.TUNNEL_UP if healthy else Kind.TUNNEL_DOWN, remote=remote, info=_in_words(said))
+
+    def _follow_carrier(self, logical_switch: str) -> None:
+        """Note where another service node carries what is flooded, since one went down or is back."""
+        members = self._service_nodes(logical_switch) if logical_switch in self._bound else []
+        carrier = next((ip for ip in members if self._healthy.get(ip, True)), None)
+        before = self._carriers.pop(logical_switch, None)
+        if carrier is not None:
+            self._carriers[logical_switch] = carrier
+        if carrier is not None and before in members and before != carrier:
+            name = self._title(logical_switch)
+            self._note(Kind.FAILED_OVER, logical_switch=name, before=before, now=carrier)
 
     def _is_cut_off(self, logical_switch: str) -> bool:
+        members = self._service_nodes(logical_switch)
+        return bool(members) and not any(self._healthy.get(ip, True) for ip in members)
+
+    def _service_nodes(self, logical_switch: str) -> list[str]:
+        """The addresses of which one at a time gets what is flooded, in order."""
         row = self._database.logical_switch(logical_switch)
         if row is None or row.replication_mode != "service_node":
-            return False
-        members = {locator.ip for locator in self._database.members(logical_switch, UNKNOWN_DST)}.difference(self._own)
-        return bool(members) and not any(self._healthy.get(ip, True) for ip in members)
+            return []
+        members = (locator.ip for locator in self._database.members(logical_switch, UNKNOWN_DST))
+        return [ip for ip in members if ip not in self._own]
 
 
 def _said(bridge: Bridge | None, name: str) -> tuple[str | None, Mapping[str, str] | None]:

@@ -14,12 +14,14 @@ from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.bindings import Bindings
 from vtep_ryu.core.counters import Counters
 from vtep_ryu.core.database import Database
+from vtep_ryu.core.events import Events, Kind, Note
 from vtep_ryu.core.faults import UNSPECIFIED_FAULT, PortFaults, SwitchFaults
 from vtep_ryu.core.identity import Identities, Numbers
 from vtep_ryu.core.inventory import Inventory
 from vtep_ryu.core.learning import Outcome, Stations
 from vtep_ryu.core.mobility import Moves
-from vtep_ryu.core.model import UNKNOWN_DST, Bridge, PhysicalSwitch, Place, Port, Settings
+from vtep_ryu.core.model import Bridge, PhysicalSwitch, Place, Port, Settings
+from vtep_ryu.core.publication import News, Publication
 from vtep_ryu.core.sessions import Sessions
 from vtep_ryu.core.statistics import Drops
 from vtep_ryu.core.storms import Storms
@@ -47,12 +49,17 @@ from vtep_ryu.core.words import port_in_words, sighting_in_words, tunnel_ips_in_
 
 LOG = logging.getLogger(__name__)
 
+SIGHTINGS = {Outcome.LEARNED: Kind.LEARNED, Outcome.MOVED: Kind.MOVED}
+
 
 class Vtep:
     """The VTEP of the Physical_Switch row that has the bridge's name."""
 
-    def __init__(self, name: str, database: Database, settings: Settings, bridge: Bridge | None = None) -> None:
+    def __init__(
+        self, name: str, database: Database, settings: Settings, bridge: Bridge | None = None, note: Note | None = None
+    ) -> None:
         self.name = name
+        self.note = note or Events().of(name)
         self.database = database
         self.settings = settings
         self.bindings = Bindings(bridge)
@@ -61,23 +68,23 @@ class Vtep:
         self._title = self._titles.title
         self.group_numbers = Numbers(p.UNKEYED)
         self.stations = Stations(settings.binding_mac_limit, settings.switch_mac_limit)
+        self._publication = Publication(self.bindings, self.identities, self.stations, lambda: self.tunnel_ips)
         self.counters = Counters()
         self.storms = Storms(name, settings.storm_control, self.counters, lambda: self._names)
         self.drops = Drops(self.counters)
-        self.moves = Moves(name, settings, self._title, lambda unit: self.dirty.add(unit), self.counters)
+        self.moves = Moves(name, settings, self._title, lambda unit: self.dirty.add(unit), self.counters, self.note)
         self.inventory = Inventory(database, self.bindings, self.stations, self.moves)
-        self.sessions = Sessions(name, database, self._title, self._touch_member)
+        self.sessions = Sessions(name, database, self._title, self._touch_member, self.note)
         self.ports: dict[str, Port] = {}
         self.dirty: set[Unit] = Unheeded()
         self._row: PhysicalSwitch | None = None
-        self._news: set[tuple[str, str]] = set()
         self._names: dict[int, str] = {}
-        self.switch_faults = SwitchFaults(name)
+        self.switch_faults = SwitchFaults(name, self.note)
         self.tunnels = Tunnels(
             *(name, database, self.identities, self.switch_faults, settings),
             *(lambda: self.tunnel_ips, self._title),
         )
-        self.port_faults = PortFaults(name, self.bindings, self._title)
+        self.port_faults = PortFaults(name, self.bindings, self._title, self.note)
         self._unidentified: set[str] = set()
         self.touch({PhysicalSwitchTouched(name), *map(LogicalRouterTouched, database.logical_routers())})
 
@@ -94,20 +101,13 @@ class Vtep:
         ports = (self.ports.get(p.tunnel_port_name(ip)) for ip in self.tunnel_ips)
         return tuple(port.number for port in ports if port is not None)
 
-    def news(self) -> dict[tuple[str, str], str | None]:
-        """(logical switch, address) whose published locator may have changed since last asked, with what it is now.
+    def news(self) -> News:
+        """What is published and may have changed since last asked."""
+        return self._publication.news()
 
-        UNKNOWN_DST stands for the Mcast_Macs_Local row, all other addresses for Ucast_Macs_Local; None is for no row.
-        """
-        news = {key: self._published(*key) for key in self._news}
-        self._news.clear()
-        return news
-
-    def all_news(self) -> dict[tuple[str, str], str | None]:
+    def all_news(self) -> News:
         """The same for everything that this VTEP publishes."""
-        for logical_switch in self.bindings.logical_switches():
-            self._publish_again(logical_switch)
-        return self.news()
+        return self._publication.everything()
 
     def faults(self) -> dict[str, frozenset[str]]:
         """What the fault columns have to say: of the Physical_Switch row and of Physical_Port rows, by UUID."""
@@ -206,6 +206,8 @@ class Vtep:
             self.switch_faults.refuse(logical_switch, switch, self.settings.switch_mac_limit, "switch_mac_limit")
         if self.stations.place(logical_switch, mac) != before:
             LOG.info("%s: %s", self.name, sighting_in_words(outcome, mac, switch, before, place))
+            if (kind := SIGHTINGS.get(outcome)) is not None:
+                self.note(kind, mac=mac, logical_switch=switch, at=place, **({"before": before} if before else {}))
             self._touch_station(logical_switch, mac)
 
     def aged(self, switch_id: int, binding: int, mac: str) -> StationUnit | FrozenUnit | None:
@@ -219,7 +221,7 @@ class Vtep:
         logical_switch, place = self._locate(switch_id, binding)
         if logical_switch is None or self.stations.place(logical_switch, mac) != place:
             return None
-        self._withdraw(logical_switch, mac, f"silent for {self.settings.mac_ageing_time} s")
+        self._withdraw(logical_switch, mac, f"silent for {self.settings.mac_ageing_time} s", Kind.AGED)
         return StationUnit(logical_switch, mac)
 
     def restore(
@@ -271,7 +273,7 @@ class Vtep:
                 for mac in tuple(self.stations.of_switch(logical_switch)):
                     if self.is_pinned(logical_switch, mac):
                         self._withdraw(logical_switch, mac, "the NVC says that it is behind another VTEP")
-                self._publish_again(logical_switch)
+                self._publication.touch_all(logical_switch)
                 self.dirty.update(self.inventory.stations(logical_switch))
 
     def _follow_ports(self, uuids: Collection[str]) -> None:
@@ -314,13 +316,14 @@ class Vtep:
             self._titles.announce(switch)
         for switch in changed:
             self.dirty.update(self.inventory.all_of(switch))
-            self._publish_again(switch)
+            self._publication.touch_all(switch)
             self.tunnels.touch_all(switch)
         self.dirty.update(self.inventory.towards(self.tunnels.settle()))
 
-    def _withdraw(self, logical_switch: str, mac: str, why: str) -> None:
-        place = self.stations.forget(logical_switch, mac)
-        LOG.info("%s: %s in %s at %s is gone: %s", self.name, mac, self._title(logical_switch), place, why)
+    def _withdraw(self, logical_switch: str, mac: str, why: str, kind: Kind = Kind.WITHDRAWN) -> None:
+        place, name = self.stations.forget(logical_switch, mac), self._title(logical_switch)
+        LOG.info("%s: %s in %s at %s is gone: %s", self.name, mac, name, place, why)
+        self.note(kind, mac=mac, logical_switch=name, at=place, why=why)
         self._touch_station(logical_switch, mac)
         self.moves.thaw(logical_switch, mac, "it is gone")
 
@@ -356,7 +359,7 @@ class Vtep:
 
     def _touch_station(self, logical_switch: str, mac: str) -> None:
         self.dirty.add(StationUnit(logical_switch, mac))
-        self._news.add((logical_switch, mac))
+        self._publication.touch(logical_switch, mac)
         self.switch_faults.make_room(self.stations.is_full)
 
     def _touch_place(self, place: Place) -> None:
@@ -374,17 +377,6 @@ class Vtep:
     def _touch_overlays(self) -> None:
         for logical_switch in self.bindings.logical_switches():
             self.dirty.update(self.inventory.overlay(logical_switch))
-
-    def _publish_again(self, logical_switch: str) -> None:
-        self._news.add((logical_switch, UNKNOWN_DST))
-        self._news.update((logical_switch, mac) for mac in self.stations.of_switch(logical_switch))
-
-    def _published(self, logical_switch: str, mac: str) -> str | None:
-        if not self.tunnel_ips or self.identities.of(logical_switch) is None:
-            return None
-        if mac != UNKNOWN_DST and self.stations.place(logical_switch, mac) is None:
-            return None
-        return self.tunnel_ips[0]
 
     def _locate(self, switch_id: int, binding: int) -> tuple[str | None, Place | None]:
         port, vlan = p.binding_of(binding)

@@ -33,6 +33,8 @@ class Command:
 
 COMMANDS = (
     Command("vtep/show", ("[PS-NAME]",)),
+    Command("coverage/show"),
+    Command("event/show", ("[PS-NAME]",)),
     Command("fdb/show", ("LS",)),
     Command("mac/explain", ("LS", "MAC")),
     Command("mdb/show", ("LS",)),
