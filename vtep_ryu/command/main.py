@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from vtep_ryu import options
 
@@ -16,6 +17,11 @@ def main() -> None:
     early.add_argument("--root-prefix", default="")
     prefix = early.parse_known_args(sys.argv[1:])[0].root_prefix
     os.environ.update(directories(os.environ, prefix, os.path.exists))
+
+    if sys.argv[1:2] == ["doctor"]:
+        from vtep_ryu.command.doctor.report import main as doctor
+
+        doctor(sys.argv[2:], Path(os.environ["OVS_RUNDIR"]))
 
     from vtep_ryu.command.daemon import main as daemon
 

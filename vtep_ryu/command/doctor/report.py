@@ -1,0 +1,76 @@
+"""The command itself: all checks, what they say, and the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NoReturn
+
+from vtep_ryu.command import databases
+from vtep_ryu.command.doctor import network, programs, wishes
+from vtep_ryu.command.doctor.facts import Facts, gather
+from vtep_ryu.command.doctor.finding import Finding, Verdict
+from vtep_ryu.command.steps import wait_for
+
+CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+    programs.daemons,
+    programs.versions,
+    programs.servers,
+    programs.bridges,
+    network.tunnel_ips,
+    network.mtu,
+    network.vxlan_port,
+    network.checksums,
+    wishes.vnis,
+    wishes.bindings,
+    network.locators,
+)
+WRONG_USAGE = 3
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_USAGE, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str], directory: Path) -> NoReturn:
+    """Run the checks; the exit status is 0 where all is well, 1 with warnings, 2 with errors, 3 for wrong usage."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    parser = _Parser(
+        prog="vtep-ryu doctor",
+        description="Look for what is wrong, and say what to do. Exit status: 0 nothing, 1 warnings, 2 errors.",
+        epilog="What follows -- is for ryu-manager, as for vtep-ryu: it says where the databases are.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("ps_name", nargs="?", metavar="PS-NAME", help="The physical switch; default: all.")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="For people, or for programs.")
+    options = parser.parse_args(argv[:end])
+    where = databases.of_application(argv[end + 1 :])
+    facts = wait_for(gather(options.ps_name, where, directory))
+    findings = [finding for check in CHECKS for finding in check(facts)]
+    print(as_json(findings) if options.format == "json" else as_text(findings))
+    sys.exit(max((finding.verdict for finding in findings), default=Verdict.OK))
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """For programs."""
+    worst = max((finding.verdict for finding in findings), default=Verdict.OK)
+    lines = [asdict(finding) | {"verdict": finding.verdict.name.lower()} for finding in findings]
+    return json.dumps({"verdict": worst.name.lower(), "findings": lines}, indent=2)
+
+
+def as_text(findings: Sequence[Finding]) -> str:
+    """For people: a line each, and below it what to do."""
+    lines = []
+    for each in findings:
+        lines.append(_printable(f"{each.verdict.name.lower():<8}{each.check:<11} {each.subject}: {each.says}"))
+        lines += [_printable(f"{'':<8}{'':<11} -> {each.advice}")] if each.advice else []
+    return "\n".join(lines)
+
+
+def _printable(line: str) -> str:
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
