@@ -83,6 +83,9 @@ def test_one_of_two_instances_serves_and_the_other_stands_by(site: Site, node: N
     assert "br0: this instance has its lock" in owner.app.log()
     assert "br0: another instance has its lock" in standby.app.log()
     node.wait_until(lambda: _roles(node) == {owner.target: "master", standby.target: "slave"}, what="their roles")
+    assert "br0\n    switch" not in standby.ask("vtep/show")
+    assert standby.ask("vtep/show") == "br0\n    another instance has it, and this one stands by\n"
+    assert "is served" in owner.ask("vtep/show")
     site.followed()
 
 

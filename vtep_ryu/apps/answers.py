@@ -66,12 +66,14 @@ class Answers:
         vteps: Mapping[str, Vtep],
         reconcilers: Mapping[int, Reconciler],
         events: Events,
+        standby: Callable[[], tuple[str, ...]],
     ) -> None:
         self._control = control
         self._database = database
         self._vteps = vteps
         self._reconcilers = reconcilers
         self._events = events
+        self._standby = standby
         self._coverage = Coverage()
 
     def sample(self) -> None:
@@ -130,7 +132,7 @@ class Answers:
                 return Served(vtep)
             return Served(vtep, reconciler.switch.datapath_id, reconciler.served, OnSwitch(reconciler))
 
-        return Site(self._database, {name: served(name, vtep) for name, vtep in self._vteps.items()})
+        return Site(self._database, {name: served(name, vtep) for name, vtep in self._vteps.items()}, self._standby())
 
 
 def traced(served: Served, flow: str) -> str:

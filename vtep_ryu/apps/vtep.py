@@ -114,11 +114,11 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._vteps: dict[str, Vtep] = {}
         self._published: set[str] = set()
         self._switches = Switches()
-        self._answers = Answers(self._control, self._database, self._vteps, self._switches.reconcilers, self._events)
         is_probed = not all(each.startswith("unix:") for each in chosen.hardware_vtep_remotes)
-        self._owner = Owner(
-            *(self._hwvtep, chosen.rebalance, is_probed),
-            *(self._switches.rest, self._forget, self._refresh),
+        self._owner = Owner(self._hwvtep, chosen.rebalance, is_probed, self._switches.rest, self._forget, self._refresh)
+        self._answers = Answers(
+            *(self._control, self._database, self._vteps, self._switches.reconcilers, self._events),
+            lambda: self._owner.standby,
         )
         self._settling = False
         self._counting = False

@@ -15,7 +15,7 @@ def make(site: Site, name: str | None = None) -> Slices[Document]:
     for each in site.physical_switches(name):
         switch = yield from _physical_switch(each)
         switches.append(switch)
-    return {"physical_switches": switches}
+    return {"physical_switches": switches, "standby": list(site.standby)}
 
 
 def _physical_switch(served: Served) -> Slices[Document]:
@@ -85,11 +85,13 @@ def _by_number(ip: str) -> tuple[int, ...]:
 
 def text(document: Document) -> Iterator[str]:
     """The document for people."""
-    if not document["physical_switches"]:
+    if not document["physical_switches"] and not document["standby"]:
         yield "no bridge has a Physical_Switch row of its name\n"
     for switch in document["physical_switches"]:
         yield f"{switch['name']}\n"
         yield from (f"    {line}\n" for line in _lines(switch))
+    for name in document["standby"]:
+        yield f"{name}\n    another instance has it, and this one stands by\n"
 
 
 def _lines(switch: Document) -> Iterator[str]:

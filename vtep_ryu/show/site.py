@@ -47,10 +47,11 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Everything: the rows, and the VTEPs by name."""
+    """Everything: the rows, the VTEPs by name, and the names of those that another instance serves."""
 
     database: Database
     vteps: Mapping[str, Served] = field(default_factory=dict)
+    standby: tuple[str, ...] = ()
 
     def physical_switches(self, name: str | None) -> list[Served]:
         """Those that are had, or the one of this name.
@@ -59,6 +60,8 @@ class Site:
         """
         if name is None:
             return [self.vteps[each] for each in sorted(self.vteps)]
+        if name in self.standby:
+            raise Unanswerable(f"{name} is another instance's, which is the one to ask")
         if name not in self.vteps:
             known = ", ".join(sorted(self.vteps)) or "none"
             raise Unanswerable(f"there is no physical switch {name} with a bridge of its name; there are: {known}")
