@@ -261,7 +261,7 @@ def test_coverage_show_has_every_counter_and_its_rate(site: ThreePorts) -> None:
         (("trace", "p9", "0", UNKNOWN, UNKNOWN), "br0 has no port p9, or is not connected"),
         (("trace", "p0", "4095", UNKNOWN, UNKNOWN), "the VLAN is '4095', must be 0 for untagged, or 1 to 4094"),
         (("mac/explain", "ls0", "p0"), "'p0' is no MAC address, as 00:11:22:33:44:55 is one"),
-        (("vtep/show", "br9"), "there is no physical switch br9 with a bridge of its name; there are: br0"),
+        (("vtep/show", "br9"), "this instance serves no physical switch br9; it serves: br0"),
         (("vtep/show", "--format", "xml"), "--format is 'xml', must be one of text, json"),
         (("set-options", "--format", "xml"), "--format is 'xml', must be one of text, json"),
     ],

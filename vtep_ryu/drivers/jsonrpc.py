@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import ovs.jsonrpc
 
-READ_BYTES = 1 << 16
+READ_BYTES = WRITE_BYTES = 1 << 16
 PART = 1 << 18
 """Characters of a long update after which its rows are taken out: some milliseconds' work, and memory for no more."""
 
@@ -138,9 +138,35 @@ def _end_of_rows(text: str) -> int:
 class Connection(ovs.jsonrpc.Connection):  # type: ignore[misc]
     """A connection whose messages are read by Messages."""
 
+    output: str
+
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
         self._messages = Messages()
+        self._unsent = memoryview(b"")
+
+    def run(self) -> None:
+        """Send what can be. The package's own copies all that is left for each piece: minutes, for a long answer."""
+        while not self.status and self.get_backlog():
+            if not self._unsent:
+                self._unsent, self.output = memoryview(self.output.encode()), ""
+            sent = self.stream.send(bytes(self._unsent[:WRITE_BYTES]))
+            if sent < 0:
+                if sent != -errno.EAGAIN:
+                    self.error(-sent)
+                return
+            self._unsent = self._unsent[sent:]
+
+    def get_backlog(self) -> int:
+        """How many bytes are still to be sent, at least."""
+        return 0 if self.status else len(self._unsent) + len(self.output)
+
+    def wait(self, poller: Any) -> None:
+        """Have the poller wake up when more can be sent."""
+        if not self.status:
+            self.stream.run_wait(poller)
+            if self.get_backlog():
+                self.stream.send_wait(poller)
 
     def read_in_parts(self, shorten: Callable[[TableUpdates], TableUpdates]) -> None:
         """See Messages. Who reads such a connection knows what to make of short rows."""

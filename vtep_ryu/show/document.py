@@ -8,6 +8,9 @@ from typing import Any, TypeAlias, TypeVar
 
 Document: TypeAlias = dict[str, Any]
 
+LEVELS = 4
+"""As deep as what is long is within documents: what is below is JSON at once."""
+
 T = TypeVar("T")
 
 Slices: TypeAlias = Generator[None, None, T]
@@ -16,8 +19,21 @@ Slices: TypeAlias = Generator[None, None, T]
 
 def as_json(document: Document) -> Iterator[str]:
     """The document's JSON, in pieces."""
-    yield from json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(document)
+    yield from _pieces(document, LEVELS)
     yield "\n"
+
+
+def _pieces(value: Any, levels: int) -> Iterator[str]:
+    if not levels or not value or not isinstance(value, dict | list):
+        yield json.dumps(value)
+        return
+    before = "[" if isinstance(value, list) else "{"
+    for each in value:
+        key, item = ("", each) if isinstance(value, list) else (f"{json.dumps(each)}: ", value[each])
+        yield before + key
+        yield from _pieces(item, levels - 1)
+        before = ", "
+    yield "]" if isinstance(value, list) else "}"
 
 
 def printable(lines: Iterator[str]) -> Iterator[str]:

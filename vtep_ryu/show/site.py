@@ -64,7 +64,7 @@ class Site:
             raise Unanswerable(f"{name} is another instance's, which is the one to ask")
         if name not in self.vteps:
             known = ", ".join(sorted(self.vteps)) or "none"
-            raise Unanswerable(f"there is no physical switch {name} with a bridge of its name; there are: {known}")
+            raise Unanswerable(f"this instance serves no physical switch {name}; it serves: {known}")
         return [self.vteps[name]]
 
     def logical_switch(self, name: str) -> LogicalSwitch:
@@ -85,7 +85,8 @@ class Site:
         """
         found = [each for each in self.physical_switches(None) if each.vtep.bindings.is_bound(row.uuid)]
         if not found:
-            raise Unanswerable(f"Logical_Switch {row.name} is bound at no port of {', '.join(sorted(self.vteps))}")
+            known = ", ".join(sorted(self.vteps)) or "this instance, which serves none"
+            raise Unanswerable(f"Logical_Switch {row.name} is bound at no port of {known}")
         return found
 
 
