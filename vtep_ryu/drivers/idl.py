@@ -36,6 +36,7 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
         self.changed: dict[str, set[Any]] = {}
         self.compact: dict[str, dict[str, Values]] = {table: {} for table in compact}
         self._columns = compact
+        self._adopted = False
 
     def rows(self, table: str) -> Mapping[Any, Any]:
         """The rows of a table by UUID; none where the schema has no such table."""
@@ -54,9 +55,20 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
         A server that says nothing for probe_interval seconds is asked for an echo; 0 is never.
         """
         self._session.reconnect.set_probe_interval(1000 * probe_interval)
+        self._adopted = True
         self._session.rpc = connection
         self._session.seqno += 1
         self._session.reconnect.connected(ovs.timeval.msec())
+
+    def force_reconnect(self) -> None:
+        """See the ovs package: this server is not to be used any more, for example as it does not lead.
+
+        The package only notes that, and forgets it when the rest of a request can be sent before it hangs up.
+        """
+        if self._adopted:
+            self._session.close()
+        else:
+            super().force_reconnect()
 
     def is_connected(self) -> bool:
         """Whether the connection is still there."""
