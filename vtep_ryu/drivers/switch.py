@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -258,9 +259,9 @@ class Switch:
 
     def _apply(self, steps: Sequence[Step], cookie: int, refused: dict[Unit, str]) -> None:
         while steps := [step for step in steps if not refused or step.unit not in refused]:
-            bundle = self._open_bundle()
+            bundle = self._next_bundle = self._next_bundle + 1 & 0x7FFFFFFF
+            errors = self._fill_bundle(bundle, steps, cookie)
             try:
-                errors = self._fill_bundle(bundle, steps, cookie)
                 if errors:
                     # The switch would commit what it took and leave a hole where it did not.
                     self._control(bundle, ofp.ONF_BCT_DISCARD_REQUEST)
@@ -287,14 +288,12 @@ class Switch:
         for part in ([s for s in steps if s.unit in half], [s for s in steps if s.unit not in half]):
             self._apply(part, cookie, refused)
 
-    def _open_bundle(self) -> int:
-        self._next_bundle = self._next_bundle + 1 & 0x7FFFFFFF
-        self._control(self._next_bundle, ofp.ONF_BCT_OPEN_REQUEST)
-        return self._next_bundle
-
     def _fill_bundle(self, bundle: int, steps: Sequence[Step], cookie: int) -> dict[Unit, str]:
-        """Add the steps to the bundle; return the units whose steps were refused."""
-        return self._send_steps(steps, lambda change, xid: packer.in_bundle(bundle, change, cookie, xid))
+        """Open the bundle and add the steps to it, in one go; return the units whose steps were refused."""
+        with self._asked(self._bundle_message(bundle, ofp.ONF_BCT_OPEN_REQUEST)) as opened:
+            refused = self._send_steps(steps, lambda change, xid: packer.in_bundle(bundle, change, cookie, xid))
+            self._answer(opened)
+        return refused
 
     def _send_apart(self, steps: Sequence[Step], message: Callable[[Change], Any]) -> dict[Unit, str]:
         """Make the changes, outside of any bundle, by these messages; return the units that were refused."""
@@ -337,7 +336,10 @@ class Switch:
         return range(first, first + count)
 
     def _control(self, bundle: int, request: int) -> None:
-        self._request(parser.ONFBundleCtrlMsg(self._datapath, bundle, request, packer.BUNDLE_FLAGS, []))
+        self._request(self._bundle_message(bundle, request))
+
+    def _bundle_message(self, bundle: int, request: int) -> Any:
+        return parser.ONFBundleCtrlMsg(self._datapath, bundle, request, packer.BUNDLE_FLAGS, [])
 
     def _barrier(self) -> None:
         self._request(parser.OFPBarrierRequest(self._datapath))
@@ -347,11 +349,7 @@ class Switch:
 
         Raises Refused where the answer is an error, SwitchLost where none comes.
         """
-        queue = hub.Queue()
-        xid = self._datapath.set_xid(request)
-        self._waiting[xid] = queue
-        try:
-            self._send([request])
+        with self._asked(request) as queue:
             if barrier:
                 self._barrier()
                 return []
@@ -361,6 +359,16 @@ class Switch:
                 replies.append(reply)
                 if not (isinstance(reply, parser.OFPMultipartReply) and reply.flags & ofp.OFPMPF_REPLY_MORE):
                     return replies
+
+    @contextmanager
+    def _asked(self, request: Any) -> Iterator[Any]:
+        """Send a request; what is yielded gets the replies."""
+        queue = hub.Queue()
+        xid = self._datapath.set_xid(request)
+        self._waiting[xid] = queue
+        try:
+            self._send([request])
+            yield queue
         finally:
             del self._waiting[xid]
 
