@@ -269,19 +269,20 @@ class Reconciler:
         self._note_refused(wanted, refused)
         gone = {unit: Rendering.joined([wanted[unit], self._installed.get(unit, NOTHING)]) for unit in refused}
         self.switch.apply(plan(dict.fromkeys(refused, NOTHING), gone), self._epoch)
+        wanted.update(dict.fromkeys(refused, NOTHING))
         for unit, rendering in wanted.items():
-            if rendering and unit not in refused:
+            if rendering:
                 self._installed[unit] = rendering
             else:
                 self._installed.pop(unit, None)
         if wanted:
             LOG.debug("%s: reconciled: %d units rendered, %d changes", self.vtep.name, len(wanted), len(steps))
 
-    def _note_refused(self, wanted: Iterable[Unit], refused: Mapping[Unit, str]) -> None:
+    def _note_refused(self, wanted: Mapping[Unit, Rendering], refused: Mapping[Unit, str]) -> None:
         """Keep what was refused as faults, and, the oldest first, for another try."""
         if refused and not self._refused:
             self._retry_at = time.monotonic() + RETRY_SECONDS
-        for unit in self._refused.keys() & wanted:
+        for unit in self._refused.keys() & wanted.keys():
             del self._refused[unit]
             if unit not in refused:
                 self.vtep.switch_faults.clear(unit)

@@ -88,38 +88,48 @@ def plan(wanted: Mapping[Unit, Rendering], installed: Mapping[Unit, Rendering]) 
     flows from the last table to the first, and removals follow in the opposite order. An entry that passes from one
     unit to another is put, not removed.
     """
-    before = {unit: installed[unit] for unit in wanted if unit in installed}
+    before = {unit: there for unit in wanted if (there := installed.get(unit)) is not None}
     meters = [Step(PutMeter(meter), unit) for unit, meter in _new_meters(wanted, before)]
     groups = [Step(PutGroup(group), unit) for unit, group in _new_groups(wanted, before)]
     flows = [Step(PutFlow(flow), unit) for unit, flow in _new_flows(wanted, before)]
     flows.sort(key=_later_table_first)
-    kept = {flow.key for rendering in wanted.values() for flow in rendering.flows} if before else set()
+    removals = _removals(wanted, before) if before else ()
+    return [*meters, *groups, *flows, *(Step(change, None) for change in removals)]
+
+
+def _removals(wanted: Mapping[Unit, Rendering], before: Mapping[Unit, Rendering]) -> Iterable[Change]:
+    kept = {flow.key for rendering in wanted.values() for flow in rendering.flows}
     gone = [flow for rendering in before.values() for flow in rendering.flows if flow.key not in kept]
     gone.sort(key=lambda flow: flow.table.id)
     kept_groups = {group.id for rendering in wanted.values() for group in rendering.groups}
     gone_groups = {group.id for rendering in before.values() for group in rendering.groups} - kept_groups
     kept_meters = {meter.id for rendering in wanted.values() for meter in rendering.meters}
     gone_meters = {meter.id for rendering in before.values() for meter in rendering.meters} - kept_meters
-    removals: list[Change] = [*map(RemoveFlow, gone), *map(RemoveGroup, sorted(gone_groups))]
-    removals += map(RemoveMeter, sorted(gone_meters))
-    return [*meters, *groups, *flows, *(Step(change, None) for change in removals)]
+    yield from map(RemoveFlow, gone)
+    yield from map(RemoveGroup, sorted(gone_groups))
+    yield from map(RemoveMeter, sorted(gone_meters))
 
 
 def _new_meters(wanted: Mapping[Unit, Rendering], before: Mapping[Unit, Rendering]) -> Iterable[tuple[Unit, Meter]]:
     for unit, rendering in wanted.items():
-        yield from ((unit, meter) for meter in rendering.meters if meter not in before.get(unit, NOTHING).meters)
+        for meter in rendering.meters:
+            if meter not in before.get(unit, NOTHING).meters:
+                yield unit, meter
 
 
 def _new_groups(wanted: Mapping[Unit, Rendering], before: Mapping[Unit, Rendering]) -> Iterable[tuple[Unit, Group]]:
     for unit, rendering in wanted.items():
-        had = {group.id: group for group in before.get(unit, NOTHING).groups}
-        yield from ((unit, group) for group in rendering.groups if had.get(group.id) != group)
+        if rendering.groups:
+            had = {group.id: group for group in before.get(unit, NOTHING).groups}
+            yield from ((unit, group) for group in rendering.groups if had.get(group.id) != group)
 
 
 def _new_flows(wanted: Mapping[Unit, Rendering], before: Mapping[Unit, Rendering]) -> Iterable[tuple[Unit, Flow]]:
     for unit, rendering in wanted.items():
-        had = {flow.key: flow for flow in before[unit].flows} if unit in before else {}
-        yield from ((unit, flow) for flow in rendering.flows if not had or had.get(flow.key) != flow)
+        had = {flow.key: flow for flow in before[unit].flows} if before and unit in before else {}
+        for flow in rendering.flows:
+            if not had or had.get(flow.key) != flow:
+                yield unit, flow
 
 
 def _later_table_first(step: Step) -> int:

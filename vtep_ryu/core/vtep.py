@@ -76,6 +76,8 @@ class Vtep:
         self.inventory = Inventory(database, self.bindings, self.stations, self.moves)
         self.sessions = Sessions(name, database, self._title, self._touch_member, self.note)
         self.ports: dict[str, Port] = {}
+        self.tunnel_ports: tuple[int, ...] = ()
+        """The OpenFlow numbers of the tunnel ports that exist, in the order of their addresses."""
         self.dirty: set[Unit] = Unheeded()
         self._row: PhysicalSwitch | None = None
         self._names: dict[int, str] = {}
@@ -94,12 +96,6 @@ class Vtep:
     def tunnel_ips(self) -> tuple[str, ...]:
         """The physical switch's tunnel addresses; the first is the one that is published and sent from."""
         return () if self._row is None else self._row.tunnel_ips
-
-    @property
-    def tunnel_ports(self) -> tuple[int, ...]:
-        """The OpenFlow numbers of the tunnel ports that exist, in the order of their addresses."""
-        ports = (self.ports.get(p.tunnel_port_name(ip)) for ip in self.tunnel_ips)
-        return tuple(port.number for port in ports if port is not None)
 
     def news(self) -> News:
         """What is published and may have changed since last asked."""
@@ -375,6 +371,8 @@ class Vtep:
             self.dirty.update(self.inventory.replication_to(logical_switch, ip))
 
     def _touch_overlays(self) -> None:
+        ports = (self.ports.get(p.tunnel_port_name(ip)) for ip in self.tunnel_ips)
+        self.tunnel_ports = tuple(port.number for port in ports if port is not None)
         for logical_switch in self.bindings.logical_switches():
             self.dirty.update(self.inventory.overlay(logical_switch))
 

@@ -125,13 +125,15 @@ def _match(matches: Iterable[Match]) -> bytes:
     """Fields are in the order of their classes and numbers; the metadata's parts are one field."""
     fields, bits = [], []
     for match in matches:
-        if match.field.width:
+        field = match.field
+        if field.width:
             bits.append(match)
         else:
-            fields.append(_oxm(match.field.oxm, match.value, match.mask))
+            fields.append(_oxm(field.oxm, match.value, match.mask))
     if bits:
         fields.append(_METADATA.pack(_MASKED[OXM_METADATA], *_metadata(bits)))
-    data = b"".join(sorted(fields))
+    fields.sort()
+    data = b"".join(fields)
     return _padded(_MATCH.pack(ofp.OFPMT_OXM, _MATCH.size + len(data)) + data)
 
 
