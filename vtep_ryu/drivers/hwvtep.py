@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, TypeAlias, TypeVar
@@ -81,6 +81,7 @@ part of very many, and a reconciliation, which waits for the switch, is a dozen 
 """
 
 _PLAIN_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_PLAIN_UNICAST = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
 
 
 class BadValue(ValueError):
@@ -141,7 +142,7 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
         touched = {table: changed.get(table, set()) | again.get(table, set()) for table in self._readers}
         if len(touched[REMOTES]) > REMOTES_PER_UPDATE:
             self._hand_over_parts(touched.pop(REMOTES))
-        changes = tuple(self._change(table, uuid) for table, uuids in touched.items() for uuid in uuids)
+        changes = tuple(change for table, uuids in touched.items() for change in self._changes(table, uuids))
         if changes or complete:
             self.hand_over(Update(changes, complete))
 
@@ -149,7 +150,7 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
         """First those that are there, then those that are gone: an address whose row is replaced never has none."""
         there = self.rows(REMOTES).keys()
         left = chain(remotes & there, remotes - there)
-        while changes := tuple(self._change(REMOTES, uuid) for uuid in islice(left, REMOTES_PER_UPDATE)):
+        while changes := tuple(self._changes(REMOTES, islice(left, REMOTES_PER_UPDATE))):
             self.hand_over(Update(changes))
             self.show_life()
 
@@ -203,22 +204,26 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
             },
         }
 
-    def _change(self, table: str, uuid: Any) -> Change:
-        row, (kind, read), complaints = self.row(table, uuid), self._readers[table], set()
+    def _changes(self, table: str, uuids: Iterable[Any]) -> Iterator[Change]:
+        """The rows with these UUIDs as they are now."""
+        rows, (kind, read), complaints = self.rows(table), self._readers[table], set[str]()
 
         def complain(error: BadValue, left_out: str = "value") -> None:
             complaints.add(f"{error}; the {left_out} is left out")
 
-        try:
-            value = read(row, complain) if row is not None else None
-        except BadValue as error:
-            complain(error, "row")
-            value = None
-        except Exception as error:
-            error.add_note(f"reading {table} {self._title(row)!r} ({uuid})")
-            raise
-        self._log_new(table, row, uuid, frozenset(complaints))
-        return Change(kind, str(uuid), value)
+        for uuid in uuids:
+            row, value = rows.get(uuid), None
+            try:
+                value = read(row, complain) if row is not None else None
+            except BadValue as error:
+                complain(error, "row")
+            except Exception as error:
+                error.add_note(f"reading {table} {self._title(row)!r} ({uuid})")
+                raise
+            if complaints or uuid in self._complaints:
+                self._log_new(table, row, uuid, frozenset(complaints))
+                complaints.clear()
+            yield Change(kind, str(uuid), value)
 
     def _log_new(self, table: str, row: Any, uuid: Any, complaints: frozenset[str]) -> None:
         """Log what is wrong with a row, once for as long as it is."""
@@ -269,8 +274,8 @@ def ucast_remote(uuid: str, text: str, logical_switch: str, locator: Locator) ->
 
     Raises BadValue.
     """
-    mac = mac_address(text)
-    if int(mac[1], 16) & 1:
+    mac = text if _PLAIN_UNICAST.fullmatch(text) else mac_address(text)
+    if mac[1] not in "02468ace":
         raise BadValue("MAC", text, "a unicast address")
     return UcastRemote(uuid, mac, logical_switch, locator)
 
