@@ -233,13 +233,13 @@ class Reconciler:
             vtep.restore_tunnels(switch.taking())
         self.ready = True
         self._epoch = (max(learned.epochs, default=0) + 1) % p.EPOCHS
-        self._publish(vtep.all_news(), True)
         # The epoch shows in the learn table before anything else has it: if we end half-way, the next one is a new one.
         vtep.dirty = set()
         self._reconcile({AlwaysUnit()})
         for units in _parts(vtep.inventory.every()):
             changed, vtep.dirty = vtep.dirty, set()
             self._reconcile(changed.union(units))
+        self._publish(vtep.all_news(), True)  # What others are told to send here has its flows now.
         switch.forget_other_epochs(self._epoch)
         there = {group.id for rendering in self._installed.values() for group in rendering.groups}
         switch.forget_groups(switch.group_ids() - there)
