@@ -91,7 +91,8 @@ def text(document: Document) -> Iterator[str]:
         yield f"{switch['name']}\n"
         yield from (f"    {line}\n" for line in _lines(switch))
     for name in document["standby"]:
-        yield f"{name}\n    another instance has it, and this one stands by\n"
+        yield f"{name}\n"
+        yield "    another instance has it, and this one stands by\n"
 
 
 def _lines(switch: Document) -> Iterator[str]:
