@@ -3,8 +3,11 @@
 import json
 import os
 import re
+import socket
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -310,6 +313,39 @@ def test_who_does_not_wait_for_the_answer_is_forgotten(site: ThreePorts) -> None
         process.kill()
         process.wait()
     assert ask(site.node, "fdb/show", "ls0")
+
+
+def test_a_client_can_ask_for_json_before_the_command(site: ThreePorts) -> None:
+    """So newer ovs-appctl do: ``ovs-appctl --format json -t vtep-ryu vtep/show``."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        (path,) = support.sockets(site.node)
+        connection.connect(str(path))
+        lines = connection.makefile("rb")
+        for number, (method, words) in enumerate((("set-options", ["--format", "json"]), ("vtep/show", []))):
+            connection.sendall(json.dumps({"id": number, "method": method, "params": words}).encode())
+            answer = next(iter_json(lines))
+            assert (answer["id"], answer["error"]) == (number, None)
+    assert [each["name"] for each in answer["result"]["physical_switches"]] == ["br0"]
+
+
+def iter_json(stream: BinaryIO) -> Iterator[Any]:
+    """The JSON objects in a stream, as they come."""
+    data = b""
+    while piece := stream.read1():  # type: ignore[attr-defined]
+        data += piece
+        with suppress(ValueError):
+            found, data = json.loads(data), b""
+            yield found
+
+
+def test_vlog_set_takes_open_vswitchs_levels(site: ThreePorts) -> None:
+    ask(site.node, "vlog/set", "ANY:console:dbg")
+    site.node.app.wait_log("^log level DEBUG$")
+    ask(site.node, "vlog/set", "info")
+    site.node.app.wait_log("^log level INFO$")
+    with pytest.raises(LabError, match=r"(?m)^the level is 'loud', must be one of debug, info, warning, error$"):
+        ask(site.node, "vlog/set", "loud")
 
 
 def test_vtep_ryu_answers_for_the_application(lab: Lab) -> None:

@@ -69,7 +69,8 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     words, arguments = argv[:end], argv[end + 1 :]
     parser = argparse.ArgumentParser(
         prog=ovs.util.PROGRAM_NAME,
-        usage="%(prog)s [OPTIONS] PS-NAME [-- RYU-MANAGER-OPTIONS...]\n       %(prog)s --cleanup PS-NAME",
+        usage="%(prog)s [OPTIONS] PS-NAME [-- RYU-MANAGER-OPTIONS...]\n       %(prog)s --cleanup PS-NAME\n"
+        "       %(prog)s doctor [PS-NAME]",
         description="Serve the bridge PS-NAME as the hardware VTEP of that name.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -146,7 +146,7 @@ class Control(Companion[Status | Answer, Asked | LogLevel | Stop]):
             try:
                 connection.reply(answer(argv))
             except Unanswerable as error:
-                connection.reply_error(str(error))
+                connection.reply_error(f"{error}\n")
 
         ovs.unixctl.command_register(name, usage, arguments, arguments, callback, None)
 
