@@ -145,7 +145,7 @@ def test_mac_explain_reads_counters_at_that_moment(site: ThreePorts) -> None:
     before = packets()
     site.p0.send(*(Frame(BROADCAST, site.p0.mac) for _ in range(7)))
     # ovs-vswitchd adds up what its datapath has counted once a second or so.
-    site.node.wait_until(lambda: packets() == before + 7, what="7 more copies")
+    site.node.wait_until(lambda: packets() >= before + 7, what="7 more copies")
 
 
 def test_mac_explain_names_what_would_have_won_otherwise(site: ThreePorts) -> None:
