@@ -299,7 +299,7 @@ if LONG:  # For it takes a while until so many flows are there.
             new = site.lab.new_mac()
             site.change_remotes(new)
             site.node.wait_until(lambda: new in support.table_flows(site.node, "unicast"), 60, "one more")
-        assert site.owner() is owner
+        assert site.owner() is owner, owner.app.tail()
         assert [
             len(said(each.app, "br0: (?:this|another) instance has its lock")) for each in (owner, standby)
         ] == before

@@ -22,6 +22,10 @@ Values: TypeAlias = tuple[Any, ...]
 """A row: its UUID and its columns in the caller's order, references as UUIDs in text form too."""
 
 
+ROWS_BEFORE_LIFE = 1000
+"""Rows taken in until the server is told that we are there; the rest of a long update may take long as well."""
+
+
 class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
     """An IDL that notes which rows changed since last asked, and keeps those of some tables by UUID in text form.
 
@@ -124,7 +128,9 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
 
     def _follow(self, table: str, changes: dict[str, Any]) -> None:
         rows, columns = self.compact[table], self._columns[table]
-        for uuid, change in changes.items():
+        for count, (uuid, change) in enumerate(changes.items()):
+            if self._locks is not None and count % ROWS_BEFORE_LIFE == 0:
+                self._locks.show_life()
             values = _shortened(uuid, columns, change) if isinstance(change, dict) else change
             if values is None:
                 rows.pop(uuid, None)
