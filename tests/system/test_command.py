@@ -322,9 +322,10 @@ def test_it_can_be_told_to_exit_while_it_waits(node: Node) -> None:
 
 def test_the_commands_of_the_readme_do_what_it_says(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(node.env, "PATH", f"{Path(PROGRAM).parent}:{os.environ['PATH']}")
-    ((start,), (end,), (clean_up,)) = blocks("From the command line")
+    ((start,), (end,), (clean_up,), (doctor,)) = blocks("From the command line")
     node.shell(start)
     assert served(node) == ["br0"]
+    assert "ok      controller  br0" in node.shell(doctor)
     node.shell(end)
     node.wait_until(lambda: not applications(node), END_SECONDS, "it to end")
     assert controllers(node)
