@@ -37,7 +37,7 @@ class Member(Daemon):
 
     @property
     def says(self) -> dict[str, object]:
-        """What it tells its clients of itself; nothing while it does not run or hangs."""
+        """What it tells its clients of itself; nothing while it does not run, hangs, or has not read its files yet."""
         columns = ["leader", "connected", "index"]
         select = {"op": "select", "table": "Database", "where": [["name", "==", HARDWARE_VTEP]], "columns": columns}
         query = ("ovsdb-client", "--timeout=1", "--no-leader-only", "transact", f"unix:{self.socket}")
@@ -45,7 +45,7 @@ class Member(Daemon):
             (result,) = json.loads(self.node.run(*query, json.dumps(["_Server", select])))
         except LabError:
             return {}
-        return dict(result["rows"][0])
+        return dict(result["rows"][0]) if result["rows"] else {}
 
 
 class Cluster:

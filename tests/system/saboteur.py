@@ -28,7 +28,7 @@ class Saboteur(app_manager.RyuApp):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         sabotage(reconciler, "render", render)
-        sabotage(hwvtep, "mac_address", read)
+        sabotage(hwvtep, "ucast_remote", read)
         sabotage(Vtep, "touch", touch)
         sabotage(Vtep, "seen", seen)
         sabotage(local_macs.LocalMacs, "_write_key", write_key)
@@ -57,10 +57,10 @@ def render(vtep: Any, unit: Any) -> None:
         sleep_for_ever()
 
 
-def read(text: str) -> None:
-    if text == READING:
+def read(uuid: str, mac: str, logical_switch: str, locator: Any) -> None:
+    if mac == READING:
         raise OverflowError("reading")
-    if text == READING_HANGS:
+    if mac == READING_HANGS:
         sleep_for_ever()
 
 

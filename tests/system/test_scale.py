@@ -93,7 +93,7 @@ def once(members: Iterable[str]) -> Counter[tuple[str, int]]:
 def test_4000_members_get_each_frame_once_and_local_traffic_goes_on(nvc: Nvc, site: Site) -> None:
     nvc.multicast("ls0", "unknown-dst", *MEMBERS)
     sender, neighbour, other = site.hosts.values()
-    assert neighbour.ping(other) == 3
+    site.node.wait_until(lambda: neighbour.ping(other) == 3, what="answers to neighbours, who asked for addresses")
     frames = [
         *(new_frame(sender.mac, destination) for destination in (BROADCAST, UNKNOWN, GROUP)),
         arp_request(sender.mac, sender.ip_address, "192.168.1.77"),
