@@ -139,7 +139,9 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
         for writer in self._writers:
             writer.follow(changed, complete)
         again = self._referring(self._rekeyed(changed.get("Physical_Locator", ())))
-        touched = {table: changed.get(table, set()) | again.get(table, set()) for table in self._readers}
+        touched = {table: changed.get(table, set()) for table in self._readers}
+        for table, uuids in again.items():
+            touched[table] = touched[table] | uuids
         if len(touched[REMOTES]) > REMOTES_PER_UPDATE:
             self._hand_over_parts(touched.pop(REMOTES))
         changes = tuple(change for table, uuids in touched.items() for change in self._changes(table, uuids))
@@ -147,9 +149,12 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
             self.hand_over(Update(changes, complete))
 
     def _hand_over_parts(self, remotes: Set[str]) -> None:
-        """First those that are there, then those that are gone: an address whose row is replaced never has none."""
-        there = self.rows(REMOTES).keys()
-        left = chain(remotes & there, remotes - there)
+        """First those that are there, then those that are gone: an address whose row is replaced never has none.
+
+        No sets are made of very many: the main thread would stand still while one is.
+        """
+        there = self.rows(REMOTES)
+        left = chain((uuid for uuid in remotes if uuid in there), (uuid for uuid in remotes if uuid not in there))
         while changes := tuple(self._changes(REMOTES, islice(left, REMOTES_PER_UPDATE))):
             self.hand_over(Update(changes))
             self.show_life()

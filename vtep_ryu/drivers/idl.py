@@ -127,7 +127,7 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
         super()._Idl__do_parse_update(updates, version, tables)
 
     def _follow(self, table: str, changes: dict[str, Any]) -> None:
-        rows, columns = self.compact[table], self._columns[table]
+        rows, columns, changed = self.compact[table], self._columns[table], self.changed.setdefault(table, set())
         for count, (uuid, change) in enumerate(changes.items()):
             if self._locks is not None and count % ROWS_BEFORE_LIFE == 0:
                 self._locks.show_life()
@@ -138,7 +138,7 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
                 rows[uuid] = tuple(old if new is None else new for old, new in zip(rows[uuid], values, strict=True))
             else:
                 rows[uuid] = values
-        self.changed.setdefault(table, set()).update(changes)
+            changed.add(uuid)
         self.change_seqno += len(changes)
 
 
