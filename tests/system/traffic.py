@@ -1,4 +1,4 @@
-"""Hosts that ping each other 100 to 160 times a second: how many packets were lost, when, and for how long."""
+"""Hosts that ping each other nearly 100 times a second: how many packets were lost, when, and for how long."""
 
 import re
 import signal
@@ -19,7 +19,9 @@ from tests.system.support import add_logical_switch, bind, set_up, teach
 OURS = "10.2.2.1"
 FAR = "10.2.2.9"
 VNI = 5000
-INTERVAL = 0.005
+INTERVAL = 0.01
+"""Seconds. With less ping does not wait, but takes all of a core, which it is to leave to what is tested."""
+
 _ANSWER = re.compile(r"^\[([0-9.]+)\] \d+ bytes from .* icmp_seq=(\d+) .* time=([0-9.]+) ms$", re.MULTILINE)
 
 
@@ -110,7 +112,7 @@ def no_packet_lost(*pairs: tuple[Host, Host]) -> Iterator[None]:
         yield
     for stream in streams:
         assert not stream.outages, stream.outages
-        assert stream.sent > 20
+        assert stream.sent > 10
 
 
 class TwoVteps:
