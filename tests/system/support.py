@@ -34,6 +34,14 @@ class ThreePorts:
         return [self.lab.new_mac() for _ in range(count)]
 
 
+def database_alone(lab: Lab) -> Node:
+    """A machine with hardware_vtep in a server, and nothing else."""
+    node = lab.node("a", start=False)
+    node.create_databases("vtep")
+    node.start_ovsdb("vtep")
+    return node
+
+
 def set_up(node: Node, *options: str, bridge: str = "br0") -> None:
     """Make a bridge the VTEP at the node's underlay address, and wait until its rows and flows are there."""
     node.vtep_ctl("add-ps", bridge, "--", "set", "Physical_Switch", bridge, f"tunnel_ips={node.underlay_ip}")

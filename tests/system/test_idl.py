@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from apps.lab import Lab, Node
+from tests.system import support
 from tests.system.test_fuzz import MACS, TRANSACTIONS, Transaction
 from vtep_ryu.drivers import jsonrpc
 from vtep_ryu.drivers.hwvtep import COLUMNS, COMPACT, REMOTES
@@ -24,11 +25,7 @@ ROWS = 3000
 
 @pytest.fixture(scope="module")
 def node(lab: Lab) -> Node:
-    """A machine with the database, and nothing else."""
-    node = lab.node("a", start=False)
-    node.create_databases("vtep")
-    node.start_ovsdb("vtep")
-    return node
+    return support.database_alone(lab)
 
 
 @pytest.fixture(autouse=True)

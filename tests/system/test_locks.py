@@ -11,6 +11,7 @@ import pytest
 from apps.lab import Lab, Node
 from apps.lab.namespace import wait_until
 from apps.lab.node import SCHEMA_DIRECTORY
+from tests.system import support
 from vtep_ryu.drivers import jsonrpc, locks
 from vtep_ryu.drivers.idl import Idl
 from vtep_ryu.drivers.locks import Locks
@@ -81,10 +82,7 @@ class Client:
 
 @pytest.fixture(scope="module")
 def node(lab: Lab) -> Node:
-    node = lab.node("a", start=False)
-    node.create_databases("vtep")
-    node.start_ovsdb("vtep")
-    return node
+    return support.database_alone(lab)
 
 
 @pytest.fixture

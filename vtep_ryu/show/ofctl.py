@@ -1,4 +1,4 @@
-"""Flows and groups as ``ovs-ofctl -O OpenFlow13`` prints them, so that they can be found in what it prints."""
+"""Flows and buckets as ``ovs-ofctl -O OpenFlow13`` prints them, so that they can be found in what it prints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from vtep_ryu.core.flow import (
     Bucket,
     Field,
     Flow,
-    Group,
     Match,
     Output,
     PopVlan,
@@ -42,14 +41,6 @@ def flow_text(flow: Flow) -> str:
     matches = ",".join((f"priority={int(flow.priority)}", *_matches(flow.match)))
     actions = ",".join(_instructions(flow)) or "drop"
     return f"{', '.join((f'table={flow.table.id}', *timeout, matches))} actions={actions}"
-
-
-def group_text(group: Group) -> str:
-    """A group."""
-    kind = {"fast_failover": "ff"}.get(group.type.value, group.type.value)
-    return ",".join(
-        (f"group_id={group.id}", f"type={kind}", *(f"bucket={bucket_text(each)}" for each in group.buckets))
-    )
 
 
 def bucket_text(bucket: Bucket) -> str:
