@@ -81,7 +81,9 @@ FIGURES = (
         " the number of flows in br0 (OpenFlow table statistics, every 20 ms) has grown by as many. Floor: ovsdb-client"
         " dump of those rows, then ovs-ofctl --bundle add-flows of those flows into another bridge of the same"
         " ovs-vswitchd.",
-        (Goal("all forward", 100_000, 1.5, over_floor=True, text="1.5 times the floor"),),
+        tuple(
+            Goal("all forward", size, 1.5, over_floor=True, text="1.5 times the floor") for size in (100_000, 1_000_000)
+        ),
     ),
     Figure(
         "memory",

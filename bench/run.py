@@ -41,10 +41,12 @@ class Scale:
     """As many ovs-vtep has installed for the throughput; 0: without it."""
     quiet: float = 2
     """Seconds without a new flow after which all are there."""
+    patience: int = 5
+    """Seconds that the server may say nothing: it does not while it works on a transaction."""
 
 
 FULL = Scale()
-BIG = Scale(loads=(*FULL.loads, 1_000_000))
+BIG = Scale(loads=(*FULL.loads, 300_000, 1_000_000), patience=120)
 QUICK = Scale(
     loads=(1_000, 3_000),
     their_loads=(30,),

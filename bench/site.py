@@ -42,11 +42,15 @@ class Content:
 class Site:
     """A node that is a VTEP, and its NVC, which writes whole transactions. Nothing serves it yet."""
 
-    def __init__(self, lab: Lab, name: str = "a", ip: str = VTEP, vni: int = VNI) -> None:
-        """Its address on the underlay is `ip`, its first logical switch has this VNI."""
+    def __init__(self, lab: Lab, name: str = "a", ip: str = VTEP, vni: int = VNI, patience: int = 5) -> None:
+        """Its address on the underlay is `ip`, its first logical switch has this VNI.
+
+        Who serves it waits so many seconds for its database's server.
+        """
         self.lab = lab
         self.ip = ip
         self.vni = vni
+        self.patience = patience
         self.node = lab.node(name, f"{ip}/24")
         self.hosts = [self.node.add_port(port, address=f"192.168.1.{n}/24") for n, port in enumerate(PORTS, start=1)]
         self.nvc = Connection(self.node.vtep_socket, TIMEOUT)
@@ -141,7 +145,7 @@ class Ours:
     def start(self) -> float:
         """Start it, and once it listens point the bridge to it, if it is not yet; returns when it was started."""
         began = time.monotonic()
-        self.node.app.start()
+        self.node.app.start(f"--vtep-database-probe-interval={self.site.patience}")
         if not self._pointed:
             self.node.vsctl("set-controller", "br0", CONTROLLER)
             self._pointed = True
@@ -219,7 +223,7 @@ def serving(run: Run, side: type[Ours] | type[Theirs], content: Content) -> Iter
     """Someone who serves a new site with this content; yields once all of it forwards."""
     with (
         Lab("bench-") as lab,
-        stopping(side(Site(lab))) as program,
+        stopping(side(Site(lab, patience=run.scale.patience))) as program,
         Growth(program.node, program.bridges) as growth,
     ):
         program.site.write(content)
