@@ -44,7 +44,7 @@ TURNS: Mapping[type[Unit], int] = {StationUnit: 1, RemoteUnit: 2}
 UNITS_PER_PART = 2000
 """Units of a switch that is taken over which are planned at once: it hangs up where it hears nothing of us for 10 s."""
 
-REMOTES_PER_TURN = 1000
+REMOTES_PER_TURN = 500
 """How many of very many new remote addresses are applied before stations are learned again."""
 
 Publish = Callable[[dict[tuple[str, str], str | None], bool], None]

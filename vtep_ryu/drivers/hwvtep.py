@@ -158,6 +158,7 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
         while changes := tuple(self._changes(REMOTES, islice(left, REMOTES_PER_UPDATE))):
             self.hand_over(Update(changes))
             self.show_life()
+            self.give_way()
 
     def take(self, value: Post | AskLocks | PassLock) -> None:
         match value:

@@ -15,6 +15,7 @@ import ovs.db.error
 import ovs.db.idl
 import ovs.timeval
 
+from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.jsonrpc import TableUpdates
 from vtep_ryu.drivers.locks import Locks
 
@@ -24,6 +25,9 @@ Values: TypeAlias = tuple[Any, ...]
 
 ROWS_BEFORE_LIFE = 1000
 """Rows taken in until the server is told that we are there; the rest of a long update may take long as well."""
+
+ROWS_BEFORE_PAUSE = 200
+"""Rows taken in until the main thread is given way."""
 
 
 class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
@@ -131,6 +135,8 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
         for count, (uuid, change) in enumerate(changes.items()):
             if self._locks is not None and count % ROWS_BEFORE_LIFE == 0:
                 self._locks.show_life()
+            if count % ROWS_BEFORE_PAUSE == ROWS_BEFORE_PAUSE - 1:
+                Companion.give_way()
             values = _shortened(uuid, columns, change) if isinstance(change, dict) else change
             if values is None:
                 rows.pop(uuid, None)
