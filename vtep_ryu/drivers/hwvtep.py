@@ -143,22 +143,24 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
         for table, uuids in again.items():
             touched[table] = touched[table] | uuids
         if len(touched[REMOTES]) > REMOTES_PER_UPDATE:
-            self._hand_over_parts(touched.pop(REMOTES))
+            self._hand_over_parts(touched.pop(REMOTES), is_first=complete and not self.was_lost)
         changes = tuple(change for table, uuids in touched.items() for change in self._changes(table, uuids))
         if changes or complete:
             self.hand_over(Update(changes, complete))
 
-    def _hand_over_parts(self, remotes: Set[str]) -> None:
+    def _hand_over_parts(self, remotes: Set[str], is_first: bool) -> None:
         """First those that are there, then those that are gone: an address whose row is replaced never has none.
 
-        No sets are made of very many: the main thread would stand still while one is.
+        No sets are made of very many: the main thread would stand still while one is. Before the first are handed over
+        it has nothing else to do.
         """
         there = self.rows(REMOTES)
         left = chain((uuid for uuid in remotes if uuid in there), (uuid for uuid in remotes if uuid not in there))
         while changes := tuple(self._changes(REMOTES, islice(left, REMOTES_PER_UPDATE))):
             self.hand_over(Update(changes))
             self.show_life()
-            self.give_way()
+            if not is_first:
+                self.give_way()
 
     def take(self, value: Post | AskLocks | PassLock) -> None:
         match value:

@@ -27,7 +27,7 @@ ROWS_BEFORE_LIFE = 1000
 """Rows taken in until the server is told that we are there; the rest of a long update may take long as well."""
 
 ROWS_BEFORE_PAUSE = 200
-"""Rows taken in until the main thread is given way."""
+"""Rows taken in until the main thread is given way; when a database is read first, it waits for them."""
 
 
 class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
@@ -132,10 +132,11 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
 
     def _follow(self, table: str, changes: dict[str, Any]) -> None:
         rows, columns, changed = self.compact[table], self._columns[table], self.changed.setdefault(table, set())
+        is_monitoring = self.is_monitoring()
         for count, (uuid, change) in enumerate(changes.items()):
             if self._locks is not None and count % ROWS_BEFORE_LIFE == 0:
                 self._locks.show_life()
-            if count % ROWS_BEFORE_PAUSE == ROWS_BEFORE_PAUSE - 1:
+            if is_monitoring and count % ROWS_BEFORE_PAUSE == ROWS_BEFORE_PAUSE - 1:
                 Companion.give_way()
             values = _shortened(uuid, columns, change) if isinstance(change, dict) else change
             if values is None:

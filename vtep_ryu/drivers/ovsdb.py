@@ -92,7 +92,8 @@ class OvsdbClient(Companion[Incoming, Outgoing | Link]):
         self._told_of_no_leader = False
         self._loaded = False
         self._had: dict[str, set[Any]] = {}
-        self._lost = False
+        self.was_lost = False
+        """Whether there was a connection before."""
         self._done_without: list[str] = []
         self._said: str | None = None
         self._problems: dict[str, Problem] = {}
@@ -270,7 +271,7 @@ class OvsdbClient(Companion[Incoming, Outgoing | Link]):
             leads = member is None or member.leader
             why = "connection lost" if leads else f"{self._remote} does not lead any more"
             self._say(logging.WARNING, f"{self._database}: {why}, trying again")
-            self._lost, self._alone_since = True, self.monotonic()
+            self.was_lost, self._alone_since = True, self.monotonic()
         else:
             self._pause()
         self._set_link(AWAY)
@@ -321,7 +322,7 @@ class OvsdbClient(Companion[Incoming, Outgoing | Link]):
                 why = f": {search.why}" if search.why else ""
                 what = f"no leader for {NO_LEADER_SECONDS:g} s{why}; waiting for one"
                 self._say(logging.WARNING, f"{self._database}: {what}")
-        elif search.why and not self._lost:
+        elif search.why and not self.was_lost:
             self._say(logging.WARNING, f"{self._database}: {search.why}; waiting for it")
 
     def _begin(self, found: Found) -> None:
