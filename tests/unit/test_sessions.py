@@ -6,9 +6,10 @@ import time
 import pytest
 
 from tests.unit.world import World
-from vtep_ryu.core.model import Bfd, Bridge, TunnelPort
+from vtep_ryu.core.model import Bfd, Bridge, Settings, TunnelPort
 from vtep_ryu.core.pipeline import bfd_port_name, remote_of_bfd_port, tunnel_port_name
 from vtep_ryu.core.units import FloodUnit, MulticastUnit
+from vtep_ryu.core.vtep import Vtep
 
 BASE = """
     physical_switch br0 tunnel_ips=10.2.2.1
@@ -28,7 +29,12 @@ DOWN = {"state": "down", "forwarding": "false", "diagnostic": "Control Detection
 
 def hear(world: World, errors: dict[str, str] | None = None, **statuses: dict[str, str]) -> None:
     """Let Open vSwitch say this of our ports."""
-    world.vtep.set_bridge(Bridge("br0", 1, frozenset({"p0"}), {}, errors or {}, statuses))
+    world.vtep.set_bridge(bridge(errors or {}, statuses))
+
+
+def bridge(errors: dict[str, str], statuses: dict[str, dict[str, str]]) -> Bridge:
+    """As Open vSwitch has it."""
+    return Bridge("br0", 1, frozenset({"p0"}), {}, errors, statuses)
 
 
 def remotes(world: World) -> set[str]:
@@ -89,6 +95,14 @@ def test_a_status_has_vtep5_s_keys_and_none_of_others():
     assert world.vtep.sessions.news()[0] == {("10.2.2.1", "10.2.2.2"): {"enabled": "false", "info": "no room"}}
     world.become(BASE, BOTH[1])
     assert world.vtep.sessions.news()[0] == {("10.2.2.1", "10.2.2.2"): {}}
+
+
+def test_what_open_vswitch_says_before_the_vtep_is_made_is_known():
+    world = World(BASE, *BOTH)
+    vtep = Vtep("br0", world.database, Settings(), bridge({THIRD: "no room"}, {SECOND: UP}))
+    statuses = vtep.sessions.news()[0]
+    assert statuses["10.2.2.1", "10.2.2.2"]["info"] == "BFD is up"
+    assert statuses["10.2.2.1", "10.2.2.3"]["info"] == "no room"
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,8 @@ class Vtep:
         )
         self.port_faults = PortFaults(name, self.bindings, self._title, self.note)
         self._unidentified: set[str] = set()
+        if bridge is not None:
+            self._look_at_tunnels(bridge)
         self.touch({PhysicalSwitchTouched(name), *map(LogicalRouterTouched, database.logical_routers())})
 
     # What the rest of the program asks.
@@ -152,8 +154,7 @@ class Vtep:
 
     def set_bridge(self, bridge: Bridge) -> None:
         """Take in the bridge as Open_vSwitch has it: which ports it has, and which of them cannot be bound."""
-        self.switch_faults.look_at_tunnels(bridge.tunnel_errors)
-        self.sessions.set_bridge(bridge)
+        self._look_at_tunnels(bridge)
         self._follow_ports(self.bindings.set_bridge(bridge))
         self._identify()
 
@@ -295,6 +296,10 @@ class Vtep:
         if becomes is not None:
             LOG.info("%s: %s is bound to %s", self.name, place, self._title(becomes))
             self._unidentified.add(becomes)
+
+    def _look_at_tunnels(self, bridge: Bridge) -> None:
+        self.switch_faults.look_at_tunnels(bridge.tunnel_errors)
+        self.sessions.set_bridge(bridge)
 
     def _identify(self) -> None:
         """Find what logical switches go by: all that changed together at once, so that their order does not count."""
