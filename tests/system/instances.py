@@ -1,11 +1,13 @@
 """Several instances of the program on one machine, which share its switches."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import vtep_ryu
 from apps.lab import App, LabError, Node
 from apps.lab.namespace import wait_until
 from tests.system.relay import Relay
@@ -21,6 +23,25 @@ RELAYED = 100
 """How far from an instance's port the one is by which switches reach it through a relay."""
 
 
+class Version(App):
+    """The application as another checkout has it, once there is one."""
+
+    code: Path | None = None
+
+    def command(self, *options: str) -> tuple[str, ...]:
+        """Its command line, with that checkout found before all others."""
+        return (*(("env", f"PYTHONPATH={self.code}") if self.code else ()), *super().command(*options))
+
+
+def other_version(directory: Path, version: str) -> Path:
+    """A checkout of the program, the same but for its version."""
+    package = directory / "vtep_ryu"
+    shutil.copytree(Path(vtep_ryu.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    file = package / "__init__.py"
+    file.write_text(file.read_text().replace(f'"{vtep_ryu.__version__}"', f'"{version}"'))
+    return directory
+
+
 class Instance:
     """One of them: it reaches the hardware_vtep database, and the switches reach it, by relays that can hold or cut."""
 
@@ -30,7 +51,7 @@ class Instance:
         self.port = FIRST + number
         directory = node.directory / f"instance-{number}"
         directory.mkdir()
-        self.app = App(node, directory)
+        self.app = Version(node, directory)
         self.switch = Relay.tcp(node, self.port + RELAYED, self.port)
         self.database = Relay.tcp(node, RELAYED_DATABASE + number, DATABASE)
 

@@ -4,12 +4,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from apps.lab import Lab, Node
 from tests.system import support
-from tests.system.instances import Instance, instances
+from tests.system.instances import Instance, instances, other_version
 from tests.system.traffic import FAR, TwoVteps, no_packet_lost, said
 
 pytestmark = pytest.mark.timeout(200)
@@ -176,10 +177,11 @@ def terminate(owner: Instance) -> None:
 
 
 def test_while_both_are_upgraded_one_after_the_other_each_hands_over_first_and_nothing_is_lost(
-    site: Site, node: Node
+    site: Site, node: Node, tmp_path: Path
 ) -> None:
     site.standby()
     site.followed()
+    news = other_version(tmp_path, "9.9.9")
     rows, flows = support.identities(node, *OURS), support.flows(node)
     with no_packet_lost(*site.pairs):
         for end in (exit, terminate):
@@ -192,9 +194,12 @@ def test_while_both_are_upgraded_one_after_the_other_each_hands_over_first_and_n
             standby.wait_serves("br0")
             assert support.identities(node, *OURS) == rows
             assert support.flows(node) == flows
+            owner.app.code = news
             owner.start("--vtep-statistics-interval=0")
             owner.wait_stands_by("br0")
+        assert [each.status()["version"] for each in site.both] == ["9.9.9", "9.9.9"]
         site.followed()
+    assert rows.items() <= support.identities(node, *OURS).items()
 
 
 def test_while_no_instance_reaches_the_database_all_stays_and_what_was_learned_is_written_afterwards(

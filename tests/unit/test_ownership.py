@@ -2,7 +2,7 @@
 
 import pytest
 
-from vtep_ryu.core.ownership import HANDING_SECONDS, QUIET_SECONDS, Ownership
+from vtep_ryu.core.ownership import HANDING_SECONDS, QUIET_SECONDS, TURN, Ownership
 
 LATER = QUIET_SECONDS + HANDING_SECONDS
 
@@ -46,19 +46,26 @@ class Site:
 
     def settle(self) -> int:
         """Let them share until nobody gives anything any more; return how many bridges were given."""
-        given = 0
-        for _ in range(1000):
+        for given in range(1000):
             self.now += LATER
-            gifts = {name: bridge for name, each in self.instances.items() if (bridge := each.to_give(self.now))}
-            if not gifts:
+            waiting = [name for name, each in self.instances.items() if self._wants_turn(each)]
+            if not waiting:
                 return given
-            for name, bridge in gifts.items():
-                self.instances[name].give(bridge, self.now)
-                self.queues[bridge].remove(name)
-                self.queues[bridge].append(name)
-                given += 1
+            name, owner = waiting[0], self.instances[waiting[0]]
+            owner.take_turn(True)
+            bridge = owner.to_give(self.now)
+            assert bridge is not None
+            assert not any(each.to_give(self.now) for each in self.instances.values() if each is not owner)
+            owner.give(bridge, self.now)
+            self.queues[bridge].remove(name)
+            self.queues[bridge].append(name)
             self._answer()
+            assert TURN not in owner.requests(), "it is the next one's"
         raise AssertionError("they go on for ever")
+
+    def _wants_turn(self, instance: Ownership) -> bool:
+        assert instance.to_give(self.now) is None
+        return TURN in instance.requests()
 
     def shares(self) -> list[int]:
         return sorted(len(each.owned) for each in self.instances.values())
@@ -94,8 +101,16 @@ def test_nothing_is_given_away_without_rebalancing() -> None:
     assert site.shares() == [0, 4]
 
 
+class AlwaysItsTurn(Ownership):
+    def to_give(self, now: float) -> str | None:
+        super().to_give(now)
+        self.take_turn(True)
+        return super().to_give(now)
+
+
 def owner_of(*bridges: str, controllers: int = 2) -> Ownership:
-    made = Ownership(rebalance=True)
+    """One that owns all bridges, and whose turn it is whenever it asks for it."""
+    made = AlwaysItsTurn(rebalance=True)
     made.look(set(bridges), set(bridges), dict.fromkeys(bridges, controllers), 0)
     for bridge in bridges:
         assert made.answered(bridge, True, 0)
@@ -115,6 +130,41 @@ def test_one_at_a_time_is_given_and_the_next_when_another_is_master_and_all_is_q
     assert not owner.is_under_way("br3")
     assert owner.to_give(12 + QUIET_SECONDS / 2) is None
     assert owner.to_give(12 + QUIET_SECONDS) == "br2"
+
+
+def test_a_turn_is_asked_for_before_one_is_given_and_left_to_others_when_that_is_done() -> None:
+    owner = Ownership(rebalance=True)
+    bridges = {"br0": 2, "br1": 2, "br2": 2, "br3": 2}
+    owner.look(bridges.keys(), bridges.keys(), bridges, 0)
+    for bridge in bridges:
+        owner.answered(bridge, True, 0)
+    assert TURN not in owner.requests()
+    assert owner.to_give(10) is None
+    assert owner.requests()[TURN]
+    owner.take_turn(True)
+    assert owner.to_give(11) == "br3"
+    owner.give("br3", 11)
+    owner.answered("br3", False, 12)
+    assert owner.to_give(12) is None
+    assert TURN in owner.requests(), "another is not its master yet"
+    owner.handed("br3", 13)
+    assert TURN not in owner.requests()
+    assert owner.to_give(20) is None
+    owner.take_turn(True)
+    owner.look(bridges.keys(), bridges.keys(), dict.fromkeys(bridges, 1), 30)
+    assert owner.to_give(40) is None
+    assert TURN not in owner.requests(), "nobody is there any more to share with"
+
+
+def test_who_is_given_one_and_does_not_serve_it_keeps_nobody_elses_turn() -> None:
+    owner = owner_of("br0", "br1")
+    assert owner.to_give(10) == "br1"
+    owner.give("br1", 10)
+    owner.answered("br1", False, 11)
+    assert owner.to_give(11 + HANDING_SECONDS / 2) is None
+    assert TURN in owner.requests()
+    assert owner.to_give(11 + HANDING_SECONDS) is None
+    assert TURN not in owner.requests()
 
 
 def test_another_may_be_master_before_the_lock_is_known_to_be_gone() -> None:

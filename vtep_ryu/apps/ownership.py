@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Set
 
 from ryu.lib import hub
 
-from vtep_ryu.core.ownership import HANDING_SECONDS, Ownership
+from vtep_ryu.core.ownership import HANDING_SECONDS, TURN, Ownership
 from vtep_ryu.drivers.hwvtep import AskLocks, HardwareVtep, LockAnswer, PassLock
 
 LOG = logging.getLogger(__name__)
@@ -85,6 +85,9 @@ class Owner:
     def answered(self, answer: LockAnswer) -> None:
         """Take in whether we have the lock of a bridge."""
         name, has = answer.bridge, answer.has
+        if name == TURN:
+            self._ownership.take_turn(has)
+            return
         if has:
             self._others.discard(name)
         elif name not in self._others:
@@ -103,6 +106,7 @@ class Owner:
     def demoted(self, name: str) -> None:
         """Take in that another has become the master of a bridge."""
         self._ownership.handed(name, time.monotonic())
+        self._ask()
         if name in self.worked_on:
             LOG.warning("%s: another controller is its master now", name)
             self._ownership.answered(name, False, time.monotonic())
@@ -116,6 +120,7 @@ class Owner:
         while True:
             hub.sleep(LOOK_SECONDS)
             name = self._ownership.to_give(time.monotonic())
+            self._ask()
             if name is not None:
                 LOG.info("%s: is given to another instance, which owns fewer switches", name)
                 self._give(name)

@@ -5,7 +5,8 @@ bridge is connected to waits for its lock. One that it is not connected to takes
 since what is to be written in the databases does not wait for a connection, and lets others have it.
 
 There is no talk between instances. What each sees is enough to share the bridges: which of them it owns, and how many
-controllers each is connected to.
+controllers each is connected to. Whose turn it is to give one away is a lock too: so one is moved at a time, whoever
+has too many.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Set
 from fractions import Fraction
+
+TURN = ""
+"""The name of the lock that who gives a bridge away has: no bridge has this name."""
 
 QUIET_SECONDS = 2.0
 """How long nothing may have changed until a bridge is given away: who joins or leaves does so with all its bridges."""
@@ -36,6 +40,8 @@ class Ownership:
         self._kept: set[str] = set()
         self._leaving = False
         self._handing: dict[str, bool] = {}
+        self._wants_turn = False
+        self._has_turn = False
         self._changed = 0.0
 
     @property
@@ -52,18 +58,20 @@ class Ownership:
             self._changed = now
 
     def requests(self) -> dict[str, bool]:
-        """The bridges whose locks are asked for, and whether that is waited for.
+        """The bridges, and perhaps the turn, whose locks are asked for, and whether that is waited for.
 
         The lock of a bridge that has gone is kept as long as nobody else wants it: its rows are still to be removed.
         """
         if self._leaving:
             return dict.fromkeys(self.owned, True)
-        return {name: name in self.connected for name in sorted(self._known | self.owned.keys())}
+        turn = {TURN: True} if self._wants_turn else {}
+        return turn | {name: name in self.connected for name in sorted(self._known | self.owned.keys())}
 
     def answered(self, name: str, has: bool, now: float) -> bool:
         """Take in whether it has the lock of a bridge; return whether that is news."""
         if has and self._handing.pop(name, None) is not None:
             self._kept.add(name)  # Nobody else waits for it.
+            self._end_turn()
         if has == (name in self.owned):
             return False
         if has:
@@ -90,11 +98,24 @@ class Ownership:
 
         So one that comes to who has enough already goes on to the next in turn.
         """
+        name = self._too_many(now)
+        is_under_way = bool(self._handing) and now - self._changed < HANDING_SECONDS
+        if name is None and not is_under_way:
+            self._end_turn()
+        self._wants_turn |= name is not None
+        return name if self._has_turn else None
+
+    def _too_many(self, now: float) -> str | None:
+        """The bridge to give away when it is our turn."""
         if self._leaving or not self._rebalance or self.surplus() <= 0:
             return None
         if now - self._changed < (HANDING_SECONDS if self._handing else QUIET_SECONDS):
             return None
         return next((name for name in reversed(self.owned) if self.has_heir(name) and name not in self._kept), None)
+
+    def take_turn(self, has: bool) -> None:
+        """Take in whether it has the lock of the turn."""
+        self._has_turn = has and self._wants_turn
 
     def is_handing(self, name: str) -> bool:
         """Whether this bridge, of those that are owned, is being given away: then it is not worked on."""
@@ -123,3 +144,7 @@ class Ownership:
     def _finish(self, name: str) -> None:
         if self._handing.get(name) and name not in self.owned:
             del self._handing[name]
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        self._wants_turn = self._has_turn = False

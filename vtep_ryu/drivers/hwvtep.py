@@ -30,6 +30,7 @@ from vtep_ryu.core.model import (
     UcastRemote,
     Update,
 )
+from vtep_ryu.core.ownership import TURN
 from vtep_ryu.drivers import bfd
 from vtep_ryu.drivers.local_macs import UNICAST, LocalMacs
 from vtep_ryu.drivers.ovsdb import OvsdbClient
@@ -174,6 +175,9 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
 
     def locked(self, name: str, has: bool) -> None:
         self.hand_over(LockAnswer(name, has))
+
+    def held(self) -> set[str]:
+        return super().held() - {TURN}
 
     def write(self, transaction: Any) -> bool:
         # One writer a transaction: what the server refuses of one does not hold up the others.
