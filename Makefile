@@ -1,6 +1,6 @@
 PYTHON ?= python3
 PACKAGES = ca-certificates ethtool iperf3 iproute2 iputils-ping jq mininet netcat-openbsd openvswitch-switch \
-	openvswitch-vtep procps python3-venv systemd tcpdump util-linux
+	openvswitch-vtep ovn-central ovn-controller-vtep ovn-host procps python3-venv systemd tcpdump util-linux
 # Of Open vSwitch: netdev (in user space) or system (the kernel's).
 DATAPATH ?= netdev
 BIN = .venv/bin
@@ -12,7 +12,8 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export VTEP_DATAPATH = $(DATAPATH)
 
 .NOTPARALLEL:
-.PHONY: help deps datapath venv lint unit test test-long bench demo lab lab-hands-on lab-how-to lab-understanding soak clean
+.PHONY: help deps datapath venv lint unit test test-long bench demo lab soak clean
+.PHONY: lab-hands-on lab-how-to lab-understanding lab-ovn
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +71,9 @@ lab-how-to: deps venv  ## docs/how-to.rst in Mininet; ARGS=--test follows it
 
 lab-understanding: deps venv  ## docs/lab-understanding.rst in Mininet; ARGS=--test follows it
 	@$(MININET) -m apps.labs.understanding $(ARGS)
+
+lab-ovn: deps venv  ## docs/lab-ovn.rst in Mininet; ARGS=--test follows it
+	@$(MININET) -m apps.labs.ovn $(ARGS)
 
 soak: datapath deps venv  ## random changes, restarts and traffic, all checked; MINUTES=30, SEED= to see one again
 	@apps/isolate $(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(addprefix --seed ,$(SEED)) \

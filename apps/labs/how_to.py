@@ -39,21 +39,14 @@ class HowTo(Lab):
         machine.leave_to_open_vswitch("eth1")
         for name in ("vm1", "vm2", "vm3", "vm4", "vtep2", "vtep3"):
             self.net[name].offload_off("eth0")
-        self._bridge(self.net["tunnels"], "p1", "p2", "p3")
+        self.net["tunnels"].make_bridge("p1", "p2", "p3")
         for name in ("vtep2", "vtep3"):
             self._vtep_of_the_kernel(self.net[name])
 
     def _vtep_of_the_kernel(self, host: Host) -> None:
         """The other VTEPs are Linux itself: a bridge with a vxlan device, whose broadcasts go to the machine."""
         host.do(f"ip link add vxlan0 type vxlan id {VNI} dstport 4789 dev eth0 local {host.IP()} remote 10.2.2.1")
-        self._bridge(host, "p0", "vxlan0")
-
-    @staticmethod
-    def _bridge(host: Host, *ports: str) -> None:
-        """A bridge of the kernel between some interfaces."""
-        host.do("ip link add lan type bridge forward_delay 0 mcast_snooping 0 && ip link set lan up")
-        for port in ports:
-            host.do(f"ip link set {port} master lan up")
+        host.make_bridge("p0", "vxlan0")
 
 
 if __name__ == "__main__":

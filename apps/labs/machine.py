@@ -9,7 +9,6 @@ from pathlib import Path
 from mininet.node import Node
 
 SCHEMAS = "/usr/share/openvswitch"
-DIRECTORIES = ("/run/openvswitch", "/etc/openvswitch", "/var/log/openvswitch", "/var/lib/openvswitch")
 HOMES = Path("/run/lab")
 UNDERLAY = "br-phy"
 
@@ -67,6 +66,12 @@ class Host(Node):
         for interface in interfaces:
             self.do(f"ethtool -K {interface} tx off tso off gso off >/dev/null")
 
+    def make_bridge(self, *ports: str) -> None:
+        """A bridge of the kernel, lan, between some interfaces."""
+        self.do("ip link add lan type bridge forward_delay 0 mcast_snooping 0 && ip link set lan up")
+        for port in ports:
+            self.do(f"ip link set {port} master lan up")
+
     def take_files(self, directory: Path) -> None:
         """Copy the files of a directory to where the shell is."""
         self.do(f"cp {shlex.quote(os.fspath(directory))}/* .")
@@ -78,8 +83,15 @@ class Machine(Host):
     So every command is typed as on a machine of flesh and blood.
     """
 
+    directories: tuple[str, ...] = (
+        "/run/openvswitch",
+        "/etc/openvswitch",
+        "/var/log/openvswitch",
+        "/var/lib/openvswitch",
+    )
+
     def __init__(self, name: str, **params: object) -> None:
-        super().__init__(name, privateDirs=list(DIRECTORIES), **params)
+        super().__init__(name, privateDirs=list(self.directories), **params)
 
     def start_open_vswitch(self, *databases: str) -> None:
         """Start ovsdb-server with these databases ("conf" and perhaps "vtep") and ovs-vswitchd, in userspace."""

@@ -13,6 +13,7 @@ from mininet.cli import CLI
 from mininet.log import setLogLevel
 from mininet.net import Mininet
 
+from apps.labs.captures import Captures
 from apps.labs.machine import CommandFailed, Host, Machine
 from apps.labs.page import MININET, Step, steps, title
 
@@ -38,9 +39,11 @@ class Lab(ABC):
     default: str = ""
     """The machine that the commands after a bare "$" are for."""
 
-    def __init__(self) -> None:
+    def __init__(self, pcap: Path | None = None) -> None:
+        """Build it, and have what is on its links captured in a directory if there is one."""
         self.steps = steps(DOCS / self.page)
         self._section = ""
+        self._underlay_ports: list[str] = []
         Mininet.inited = True  # Its set-up raises limits of the whole machine, which these labs do not need.
         self.net = Mininet(controller=None, build=False)
         self.build()
@@ -48,6 +51,9 @@ class Lab(ABC):
             if name not in self.net:
                 raise ValueError(f"docs/{self.page}: {line!r} is for {name!r}, which is no machine of this lab")
         self.net.start()
+        self.captures = Captures(self.net, pcap) if pcap else None
+        if self._underlay_ports:
+            self.net["underlay"].make_bridge(*self._underlay_ports)
         self.configure()
 
     @abstractmethod
@@ -58,9 +64,16 @@ class Lab(ABC):
     def configure(self) -> None:
         """Set up what the page expects to be there, once all links are."""
 
-    def machine(self, name: str) -> Machine:
+    def machine(self, name: str, kind: type[Machine] = Machine) -> Machine:
         """Add a machine with an Open vSwitch of its own; its links have the addresses."""
-        return self.net.addHost(name, cls=Machine, ip=None)
+        return self.net.addHost(name, cls=kind, ip=None)
+
+    def connect_underlay(self, *hosts: Host) -> None:
+        """Add the network between some machines, on which each has its eth0."""
+        underlay = self.net.addHost("underlay", cls=Host, ip=None)
+        self._underlay_ports = [f"p{number}" for number, _ in enumerate(hosts, start=1)]
+        for number, (host, port) in enumerate(zip(hosts, self._underlay_ports, strict=True), start=1):
+            self.net.addLink(host, underlay, intfName1="eth0", intfName2=port, addr1=f"02:00:0a:02:02:{number:02x}")
 
     def host(self, name: str, ip: str, mac: str) -> Host:
         """Add a host with one interface, eth0."""
@@ -156,13 +169,15 @@ def main(lab: type[Lab]) -> int:
     """Run a lab from the command line; the exit status."""
     parser = argparse.ArgumentParser(prog=lab.__module__, description=lab.__doc__)
     parser.add_argument("--test", action="store_true", help="follow the page and end; status 0 if all was as it shows")
+    parser.add_argument("--pcap", type=Path, metavar="DIRECTORY", help="capture every link, in a file there")
     arguments = parser.parse_args()
     if "VTEP_LAB_DIR" not in os.environ:
         parser.error("run this under apps/isolate, which removes everything in the end")
     setLogLevel("output")
     began = time.monotonic()
+    running = None
     try:
-        running = lab()
+        running = lab(arguments.pcap)
         count = len(running.steps)
         print(f"{title(DOCS / lab.page)}\n\n{inspect.cleandoc(lab.__doc__ or '')}")
         if arguments.test:
@@ -181,6 +196,9 @@ def main(lab: type[Lab]) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; everything is removed", flush=True)
         return 130
+    finally:
+        if running and running.captures:
+            running.captures.close()
     return 0
 
 

@@ -13,11 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from apps.lab import wait_until
+from apps.lab import run, wait_until
 from apps.labs.page import steps
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = {"lab-hands-on": "lab-hands-on.rst", "lab-how-to": "how-to.rst"}
+PAGES = {
+    "lab-hands-on": "lab-hands-on.rst",
+    "lab-how-to": "how-to.rst",
+    "lab-ovn": "lab-ovn.rst",
+}
+TUNNELS = {"lab-hands-on": {"hv1-hv2"}, "lab-how-to": {"host-tunnels"}, "lab-ovn": {"hv-underlay", "switch-underlay"}}
+"""Links of each lab on which there are tunnels."""
+
 PYTHON = ("apps/isolate", "/usr/bin/python3")
 HEAD = "Wrong\n=====\n\n.. code-block:: console\n\n    mininet> "
 WRONG = """
@@ -121,14 +128,18 @@ def terminal() -> Iterator[Terminal]:
 
 
 @pytest.mark.parametrize("target", PAGES)
-def test_every_command_of_the_page_does_what_the_page_shows(target: str) -> None:
-    status, output = outcome("sh", "-c", recipe(target, "--test"))
+def test_every_command_of_the_page_does_what_the_page_shows_and_each_link_is_captured(
+    target: str, tmp_path: Path
+) -> None:
+    status, output = outcome("sh", "-c", recipe(target, f"--test --pcap {tmp_path}"))
     assert status == 0, output
     typed = steps(DOCS / PAGES[target])
     for step in typed:
         assert f"\n{step.section}\n{'=' * len(step.section)}\n" in output
         assert f"\n{step.prompt}{step.command}\n" in output
     assert re.search(rf"^{len(typed)} steps, all as docs/{PAGES[target]} shows them, in \d+ s\.\n\Z", output, re.M)
+    captures = {file.stem: run("tcpdump", "-n", "-r", str(file)) for file in tmp_path.glob("*.pcap")}
+    assert {name for name, packets in captures.items() if ": VXLAN, flags [I]" in packets} >= TUNNELS[target]
 
 
 def test_a_page_that_shows_something_else_fails_and_both_are_told(tmp_path: Path) -> None:
