@@ -20,9 +20,15 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {
     "lab-hands-on": "lab-hands-on.rst",
     "lab-how-to": "how-to.rst",
+    "lab-failover": "lab-failover.rst",
     "lab-ovn": "lab-ovn.rst",
 }
-TUNNELS = {"lab-hands-on": {"hv1-hv2"}, "lab-how-to": {"host-tunnels"}, "lab-ovn": {"hv-underlay", "switch-underlay"}}
+TUNNELS = {
+    "lab-hands-on": {"hv1-hv2"},
+    "lab-how-to": {"host-tunnels"},
+    "lab-failover": {"vtep1-underlay", "vtep2-underlay", "sn1-underlay", "sn2-underlay"},
+    "lab-ovn": {"hv-underlay", "switch-underlay"},
+}
 """Links of each lab on which there are tunnels."""
 
 PYTHON = ("apps/isolate", "/usr/bin/python3")
