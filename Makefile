@@ -13,7 +13,7 @@ export VTEP_DATAPATH = $(DATAPATH)
 
 .NOTPARALLEL:
 .PHONY: help deps datapath venv lint unit test test-long bench demo lab soak clean
-.PHONY: lab-hands-on lab-how-to lab-understanding lab-failover lab-ovn
+.PHONY: lab-hands-on lab-how-to lab-understanding lab-fabric lab-failover lab-ovn
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,9 @@ lab-how-to: deps venv  ## docs/how-to.rst in Mininet; ARGS=--test follows it
 
 lab-understanding: deps venv  ## docs/lab-understanding.rst in Mininet; ARGS=--test follows it
 	@$(MININET) -m apps.labs.understanding $(ARGS)
+
+lab-fabric: deps venv  ## docs/lab-fabric.rst in Mininet; ARGS=--test follows it
+	@$(MININET) -m apps.labs.fabric $(ARGS)
 
 lab-failover: deps venv  ## docs/lab-failover.rst in Mininet; ARGS=--test follows it
 	@$(MININET) -m apps.labs.failover $(ARGS)

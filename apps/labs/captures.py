@@ -10,7 +10,10 @@ TCPDUMP = ("tcpdump", "--immediate-mode", "-U", "-n", "-Z", "root")
 
 
 class Captures:
-    """A tcpdump at every link, from now until close(), in a directory's file ONE-OTHER.pcap named after both ends."""
+    """A tcpdump at every link, from now until close(), in a directory's file ONE-OTHER.pcap named after both ends.
+
+    Where both are one machine, after that and its interface.
+    """
 
     def __init__(self, net: Mininet, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -24,7 +27,8 @@ class Captures:
     @staticmethod
     def _begin(link: Link, directory: Path) -> subprocess.Popen[str]:
         end = link.intf1
-        file = directory / f"{end.node.name}-{link.intf2.node.name}.pcap"
+        other = link.intf2.node.name if link.intf2.node is not end.node else end.name
+        file = directory / f"{end.node.name}-{other}.pcap"
         return end.node.popen(*TCPDUMP, "-i", end.name, "-w", str(file), text=True)
 
     def close(self) -> None:

@@ -23,21 +23,24 @@ class Failover(Lab):
             self.net.addLink(self.machines[vtep], host, intfName1="p0", intfName2="eth0")
 
     def configure(self) -> None:
-        for name, address in (VTEPS | SERVICE_NODES).items():
-            machine = self.machines[name]
-            machine.start_open_vswitch("conf", *(("vtep",) if name in VTEPS else ()))
-            machine.put_underlay_on_a_bridge("eth0", f"{address}/24")
-            machine.do("ovs-vsctl add-br br0 -- set Bridge br0 datapath_type=netdev fail_mode=secure")
-        for number, vtep in enumerate(VTEPS, start=1):
-            self.machines[vtep].do("ovs-vsctl add-port br0 p0")
-            self.machines[vtep].offload_off("p0")
+        for name, address in VTEPS.items():
+            self._start(name, address, "conf", "vtep").start_vtep(address, "p0")
+        for name, address in SERVICE_NODES.items():
+            self._make_service_node(self._start(name, address, "conf"))
+        for number, name in enumerate(VTEPS, start=1):
             self.net[f"h{number}"].offload_off("eth0")
-        for name in SERVICE_NODES:
-            self._make_service_node(self.machines[name])
+            self.machines[name].do("wait")
+
+    def _start(self, name: str, address: str, *databases: str) -> Machine:
+        machine = self.machines[name]
+        machine.start_open_vswitch(*databases)
+        machine.put_underlay_on_a_bridge("eth0", f"{address}/24")
+        return machine
 
     @staticmethod
     def _make_service_node(machine: Machine) -> None:
         """What comes from one VTEP goes to the other, with its VNI."""
+        machine.do("ovs-vsctl add-br br0 -- set Bridge br0 datapath_type=netdev fail_mode=secure")
         for number, address in enumerate(VTEPS.values(), start=1):
             settings = f"type=vxlan ofport_request={number} options:remote_ip={address} options:key=flow"
             machine.do(f"ovs-vsctl add-port br0 to{number} -- set Interface to{number} {settings}")

@@ -120,6 +120,14 @@ class Machine(Host):
         if gateway:
             self.do(f"ip route replace default via {gateway}")
 
+    def start_vtep(self, address: str, *ports: str) -> None:
+        """Have br0, with these ports, become the VTEP at this address. It is when the shell's `wait` has ended."""
+        adding = " ".join(f"-- add-port br0 {port}" for port in ports)
+        self.do(f"ovs-vsctl add-br br0 -- set Bridge br0 datapath_type=netdev {adding}")
+        self.do(f"vtep-ctl add-ps br0 -- set Physical_Switch br0 tunnel_ips={address}")
+        self.offload_off(*ports)
+        self.do("vtep-ryu --log-file --pidfile --detach br0 >/dev/null 2>&1 &")
+
     def leave_to_open_vswitch(self, interface: str) -> None:
         """Have the kernel not answer what a bridge takes from an interface, which reaches the kernel there too."""
         filters = ("all.rp_filter=0", f"{interface}.rp_filter=1", f"{interface}.arp_filter=1")

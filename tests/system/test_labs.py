@@ -20,12 +20,14 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {
     "lab-hands-on": "lab-hands-on.rst",
     "lab-how-to": "how-to.rst",
+    "lab-fabric": "lab-fabric.rst",
     "lab-failover": "lab-failover.rst",
     "lab-ovn": "lab-ovn.rst",
 }
 TUNNELS = {
     "lab-hands-on": {"hv1-hv2"},
     "lab-how-to": {"host-tunnels"},
+    "lab-fabric": {f"leaf{number}-underlay" for number in range(1, 5)},
     "lab-failover": {"vtep1-underlay", "vtep2-underlay", "sn1-underlay", "sn2-underlay"},
     "lab-ovn": {"hv-underlay", "switch-underlay"},
 }
