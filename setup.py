@@ -28,7 +28,14 @@ setup(
     ],
     python_requires=">=3.11",
     packages=find_packages(include=["vtep_ryu", "vtep_ryu.*"]),
-    install_requires=["ryu==4.34", "eventlet>=0.36", "oslo.config>=9", "ovs>=3.4", "netaddr>=0.8"],
+    install_requires=[
+        "ryu==4.34",
+        "eventlet>=0.36",
+        "oslo.config>=9",
+        "ovs>=3.4",
+        "netaddr>=0.8",
+        "prometheus-client>=0.20",
+    ],
     entry_points={"console_scripts": ["vtep-ryu = vtep_ryu.command.main:main"]},
     cmdclass={"build_py": BuildWithPth},
 )

@@ -8,7 +8,8 @@ import socket
 
 from oslo_config import cfg
 
-from vtep_ryu.options import WrongOption, fail, tls_files
+from vtep_ryu.checks import WrongOption
+from vtep_ryu.options import fail, tls_files
 
 FILES = ("ctl_privkey", "ctl_cert", "ca_certs")
 """Ryu's options for TLS, in the order of tls.Files."""

@@ -7,7 +7,6 @@ is one line on stderr and exit status 1.
 
 import contextlib
 import io
-import ipaddress
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,9 +16,9 @@ from typing import Any, NoReturn
 
 from oslo_config import cfg
 
+from vtep_ryu.checks import GROUP, Choice, Listen, Number, Remotes, WrongOption
 from vtep_ryu.tls import Files, Unusable
 
-GROUP = "vtep"
 RUN_DIRECTORIES = ("/run/openvswitch", "/var/run/openvswitch", "/usr/local/var/run/openvswitch")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 RYU_DEFAULTS = {
@@ -29,10 +28,6 @@ RYU_DEFAULTS = {
     "echo_request_interval": 5.0,
     "maximum_unreplied_echo_requests": 2,
 }
-
-
-class WrongOption(cfg.Error):
-    """An option or a value that is not allowed; the text is one line that says what is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,70 +51,11 @@ class Options:
     storm_control: int
     rebalance: bool
     watchdog: int
+    metrics_listen: tuple[str, int] | None
+    event_log: str
     log_level: str
     tls: Files | None
     """For the databases."""
-
-
-def _refuse(name: str, value: object, allowed: str) -> NoReturn:
-    raise WrongOption(f"[{GROUP}] {name} is '{value}', must be {allowed}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Number:
-    name: str
-    low: int
-    high: int
-
-    def __call__(self, value: object) -> int:
-        with contextlib.suppress(ValueError):
-            number = int(str(value))
-            if self.low <= number <= self.high:
-                return number
-        _refuse(self.name, value, f"an integer from {self.low} to {self.high}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    name: str
-    choices: Mapping[str, Any]
-
-    def __call__(self, value: object) -> Any:
-        try:
-            return self.choices[str(value).lower()]
-        except KeyError:
-            _refuse(self.name, value, "one of " + ", ".join(self.choices))
-
-
-@dataclass(frozen=True, slots=True)
-class _Remotes:
-    name: str
-
-    def __call__(self, value: str | tuple[str, ...]) -> tuple[str, ...]:
-        items = value.split(",") if isinstance(value, str) else value
-        remotes = tuple(item.strip() for item in items if item.strip())
-        for remote in remotes:
-            if not is_remote(remote):
-                _refuse(self.name, remote, "unix:PATH, tcp:IP:PORT or ssl:IP:PORT, an IPv6 address as [IP]")
-        return remotes
-
-
-def is_remote(remote: str) -> bool:
-    """Whether this is an active OVSDB connection method of ovsdb(7), address and port spelled out."""
-    scheme, _, rest = remote.partition(":")
-    if scheme == "unix":
-        return bool(rest)
-    host, _, port = rest.rpartition(":")
-    if scheme not in ("tcp", "ssl") or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        return False
-    try:
-        if host.startswith("[") and host.endswith("]"):
-            ipaddress.IPv6Address(host[1:-1])
-        else:
-            ipaddress.IPv4Address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _option(
@@ -131,7 +67,7 @@ def _option(
 
 
 def _number(name: str, default: int, low: int, high: int, text: str) -> cfg.Opt:
-    return _option(name, default, _Number(name, low, high), f"{text} Default: {default}.")
+    return _option(name, default, Number(name, low, high), f"{text} Default: {default}.")
 
 
 def _remotes(name: str, database: str) -> cfg.Opt:
@@ -140,7 +76,7 @@ def _remotes(name: str, database: str) -> cfg.Opt:
         "are the members of a cluster. Default: db.sock in $OVS_RUNDIR, else in the first of "
         f"{', '.join(RUN_DIRECTORIES)} that has one."
     )
-    return _option(name, (), _Remotes(name), text)
+    return _option(name, (), Remotes(name), text)
 
 
 def _file(name: str, text: str) -> cfg.Opt:
@@ -190,7 +126,7 @@ OPTIONS = (
     _option(
         "accept_any_source",
         False,
-        _Choice("accept_any_source", {"false": False, "true": True}),
+        Choice("accept_any_source", {"false": False, "true": True}),
         "Accept VXLAN frames with a logical switch's VNI from any source address, not only from the locators its rows "
         "name; true or false. Default: false.",
         cfg.BoolOpt,
@@ -198,14 +134,14 @@ OPTIONS = (
     _option(
         "honour_vni_0",
         False,
-        _Choice("honour_vni_0", {"false": False, "true": True}),
+        Choice("honour_vni_0", {"false": False, "true": True}),
         "Take a tunnel_key of 0 for VNI 0; true or false. Default: false, 0 says that a key is not ready.",
         cfg.BoolOpt,
     ),
     _option(
         "pin_remote",
         False,
-        _Choice("pin_remote", {"false": False, "true": True}),
+        Choice("pin_remote", {"false": False, "true": True}),
         "Drop frames from a local port whose source the database has behind another VTEP, so that no station can draw "
         "the address to itself; true or false. Default: false, the address moves here.",
         cfg.BoolOpt,
@@ -236,7 +172,7 @@ OPTIONS = (
     _option(
         "rebalance",
         True,
-        _Choice("rebalance", {"false": False, "true": True}),
+        Choice("rebalance", {"false": False, "true": True}),
         "Share the switches evenly with other instances that are connected to them, one after another, when one joins "
         "or leaves; true or false. Default: true.",
         cfg.BoolOpt,
@@ -249,9 +185,16 @@ OPTIONS = (
         "Seconds after which a thread of this program that shows no sign of life ends it; 0 is never.",
     ),
     _option(
+        "metrics_listen",
+        "",
+        Listen("metrics_listen"),
+        "Where Prometheus reads metrics by HTTP: IP:PORT, an IPv6 address as [IP]. Default: nowhere.",
+    ),
+    _option("event_log", "", str, "File to which what happens is appended, as JSON lines. Default: none."),
+    _option(
         "log_level",
         "info",
-        _Choice("log_level", {level: level for level in LOG_LEVELS}),
+        Choice("log_level", {level: level for level in LOG_LEVELS}),
         f"Least severe messages logged by this program: {', '.join(LOG_LEVELS)}; --verbose is debug. Default: info.",
     ),
 )

@@ -175,7 +175,8 @@ def check_service(systemd: Systemd) -> None:
     assert {name: status[name] for name in NO_CAPABILITY} == NO_CAPABILITY
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
     found = systemd.shell(r"find / /run /tmp /dev/shm -xdev -user vtep_ryu -printf '%y %m %p\n'").splitlines()
-    expected = ["d 750 /run/vtep_ryu", "l 777 /run/vtep_ryu/db.sock", f"s 700 /run/vtep_ryu/vtep_ryu.{pid}.ctl"]
+    directories = ["d 750 /run/vtep_ryu", "d 750 /var/log/vtep_ryu"]
+    expected = [*directories, "l 777 /run/vtep_ryu/db.sock", f"s 700 /run/vtep_ryu/vtep_ryu.{pid}.ctl"]
     assert sorted(found) == expected
 
 

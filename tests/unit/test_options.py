@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oslo_config import cfg
 
-from vtep_ryu import options
+from vtep_ryu import checks, options
 
 ROOT = Path(__file__).parents[2]
 RYU_MANAGER = Path(sys.executable).with_name("ryu-manager")
@@ -59,6 +59,8 @@ def test_without_a_configuration_every_option_has_its_documented_default():
         storm_control=0,
         rebalance=True,
         watchdog=300,
+        metrics_listen=None,
+        event_log="",
         log_level="info",
         tls=None,
     )
@@ -85,6 +87,8 @@ def test_a_config_file_sets_every_option(config_file):
             storm_control = 50
             rebalance = false
             watchdog = 0
+            metrics_listen = 127.0.0.1:9279
+            event_log = /var/log/events.jsonl
             log_level = WARNING
             """.replace("\n            ", "\n")
         )
@@ -106,6 +110,8 @@ def test_a_config_file_sets_every_option(config_file):
         storm_control=50,
         rebalance=False,
         watchdog=0,
+        metrics_listen=("127.0.0.1", 9279),
+        event_log="/var/log/events.jsonl",
         log_level="warning",
         tls=None,
     )
@@ -141,6 +147,7 @@ def test_options_registered_after_the_command_line_was_parsed_come_from_the_conf
         ("packet_in_burst = 24", "[vtep] packet_in_burst is '24', must be an integer from 25 to 1000000"),
         ("accept_any_source = maybe", "[vtep] accept_any_source is 'maybe', must be one of false, true"),
         ("pin_remote = 2", "[vtep] pin_remote is '2', must be one of false, true"),
+        ("metrics_listen = 9279", "[vtep] metrics_listen is '9279', must be IP:PORT, an IPv6 address as [IP]"),
         ("log_level = loud", "[vtep] log_level is 'loud', must be one of debug, info, warning, error"),
         (
             "open_vswitch_remotes = unix:/db.sock, http:1.2.3.4:80",
@@ -204,12 +211,12 @@ def test_sections_of_other_applications_are_left_alone(config_file):
     ],
 )
 def test_a_remote_is_an_active_ovsdb_connection_method(remote, good):
-    assert options.is_remote(remote) == good
+    assert checks.is_remote(remote) == good
 
 
 @given(st.text())
 def test_any_text_is_a_remote_or_is_not(text):
-    assert options.is_remote(text) in (True, False)
+    assert checks.is_remote(text) in (True, False)
 
 
 def test_the_default_remote_is_in_ovs_rundir_whether_its_socket_is_there_or_not():

@@ -112,7 +112,7 @@ class Answers:
 
     def _commands(self) -> dict[str, tuple[Callable[..., Slices[Document]], Callable[[Document], Iterator[str]]]]:
         """How the document and the text of each command are made."""
-        site, now = self._site(), time.monotonic()
+        site, now = self.site(), time.monotonic()
         return {
             "coverage/show": (lambda: happened.coverage(site, self._coverage, now), happened.coverage_text),
             "event/show": (lambda *name: happened.make(site, self._events, *name), happened.text),
@@ -123,7 +123,8 @@ class Answers:
             "mdb/show": (lambda name: addresses.multicast(site, name), addresses.multicast_text),
         }
 
-    def _site(self) -> Site:
+    def site(self) -> Site:
+        """What there is at this moment."""
         connected = {each.vtep.name: each for each in self._reconcilers.values()}
 
         def served(name: str, vtep: Vtep) -> Served:

@@ -129,6 +129,8 @@ class Reconciler:
                     self._reconciling = True
                     self._reconcile(self._next_part())
                     self._reconciling, self._stirred = False, True
+                    if not self._backlog:
+                        self.vtep.measures.delays.done(time.monotonic())
                     self._on_reconciled()
                     if again:
                         self._tried_again(again)
@@ -140,6 +142,7 @@ class Reconciler:
             LOG.error("%s: the switch cannot be used: %s", self.vtep.name, error)
         finally:
             self._set_served(False)
+            self.vtep.measures.disconnected()
             self.switch.stop_hearing()
             self.vtep.note(Kind.LOST, datapath_id=f"{self.switch.datapath_id:016x}")
             for unit in self._refused:
@@ -193,8 +196,11 @@ class Reconciler:
                 counted = count(classify, counters(p.EGRESS))
                 impossible = [flow for source in learn.IMPOSSIBLE for flow in counters(p.LEARN, source)]
                 self.vtep.drops.read(classify, impossible, counters(p.UNDELIVERED))
+                self.vtep.measures.tunnels.read(classify)
+                self.vtep.measures.tunnel_ports = {port: self.switch.carried(port) for port in self.vtep.tunnel_ports}
                 if self.served:  # Else the flows of a binding may be still to come.
-                    report(of_bindings(counted, self.vtep.bindings, self.vtep.ports))
+                    self.vtep.measures.bindings = of_bindings(counted, self.vtep.bindings, self.vtep.ports)
+                    report(self.vtep.measures.bindings)
         except SwitchLost as error:
             self.switch.close(str(error))
         except Refused as error:
@@ -217,7 +223,7 @@ class Reconciler:
         if unit in self._installed:
             there = self._installed[unit]
             left = tuple(flow for flow in there.flows if flow.table is not p.LEARN)
-            self._installed[unit] = dataclasses.replace(there, flows=left)
+            self._put(unit, dataclasses.replace(there, flows=left))
         self.wake()
 
     def _take_over(self) -> None:
@@ -253,6 +259,7 @@ class Reconciler:
     def _next_part(self) -> set[Unit]:
         """What is dirty, or a part of it, for which the rest waits."""
         changed, self.vtep.dirty = self.vtep.dirty, set()
+        self.vtep.measures.delays.begin()
         self._backlog.touch(changed)
         part = self._backlog.take(REMOTES_PER_TURN)
         if self._backlog:
@@ -271,15 +278,21 @@ class Reconciler:
         self.switch.apply(plan(dict.fromkeys(refused, NOTHING), gone), self._epoch)
         wanted.update(dict.fromkeys(refused, NOTHING))
         for unit, rendering in wanted.items():
-            if rendering:
-                self._installed[unit] = rendering
-            else:
-                self._installed.pop(unit, None)
+            self._put(unit, rendering)
+        self.vtep.measures.changed(step for step in steps if step.unit not in refused)
         if wanted:
             LOG.debug("%s: reconciled: %d units rendered, %d changes", self.vtep.name, len(wanted), len(steps))
 
+    def _put(self, unit: Unit, rendering: Rendering) -> None:
+        self.vtep.measures.replaced(self._installed.get(unit, NOTHING), rendering)
+        if rendering:
+            self._installed[unit] = rendering
+        else:
+            self._installed.pop(unit, None)
+
     def _note_refused(self, wanted: Mapping[Unit, Rendering], refused: Mapping[Unit, str]) -> None:
         """Keep what was refused as faults, and, the oldest first, for another try."""
+        self.vtep.measures.refused += len(refused)
         if refused and not self._refused:
             self._retry_at = time.monotonic() + RETRY_SECONDS
         for unit in self._refused.keys() & wanted.keys():

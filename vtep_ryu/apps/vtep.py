@@ -24,6 +24,7 @@ from vtep_ryu import __version__, listening, options
 from vtep_ryu.apps.answers import Answers
 from vtep_ryu.apps.fatal import fatal
 from vtep_ryu.apps.logs import forget_origins, set_format
+from vtep_ryu.apps.metrics import Metrics, writer
 from vtep_ryu.apps.ownership import Owner
 from vtep_ryu.apps.reconciler import Reconciler
 from vtep_ryu.apps.switches import Switches
@@ -50,7 +51,7 @@ from vtep_ryu.drivers.publish import (
     PublishSwitches,
     PublishTunnels,
 )
-from vtep_ryu.drivers.replies import port_of, station_of
+from vtep_ryu.drivers.replies import ANSWER_NAMES, port_of, station_of
 from vtep_ryu.drivers.roles import Overtaken, is_demotion
 from vtep_ryu.drivers.switch import Switch
 from vtep_ryu.drivers.tls_stream import TlsStream
@@ -66,6 +67,8 @@ COUNTED_SECONDS = 1.0
 
 LISTENER_SECONDS = 2.0
 """Between two looks whether switches can still connect: Ryu would go on without."""
+
+ANSWERS = [getattr(ofp_event, f"Event{name}") for name in ANSWER_NAMES]
 
 options.ryu_defaults(cfg.CONF)
 controller.StreamServer = Listener
@@ -109,7 +112,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         databases = {each.name: AWAY for each in (self._hwvtep, self._openvswitch)}
         self._status = Status((), chosen.hardware_vtep_remotes, chosen.open_vswitch_remotes, (), (), (), databases, {})
         self._database = Database()
-        self._events = Events(time.time)
+        self._events = Events(time.time, tell=writer(chosen.event_log))
         self._bridges: Bridges | None = None
         self._vteps: dict[str, Vtep] = {}
         self._published: set[str] = set()
@@ -120,6 +123,8 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             *(self._control, self._database, self._vteps, self._switches.reconcilers, self._events),
             lambda: self._owner.standby,
         )
+        clients = (self._hwvtep, self._openvswitch)
+        Metrics(self._answers.site, lambda: self._status, self._events, clients).start(chosen.metrics_listen)
         self._settling = False
         self._counting = False
         self._served: Serve | None = None
@@ -215,7 +220,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         try:
             touched = self._database.apply(update)
             for vtep in self._vteps.values():
-                vtep.touch(touched)
+                vtep.touch(touched, update.received)
             self._refresh()
         except Exception as error:
             error.add_note(f"taking in {rows_in_words(update)}")
@@ -355,19 +360,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._refresh()
         self._post_status()
 
-    @set_ev_cls(ofp_event.EventOFPPortDescStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    @set_ev_cls(ofp_event.EventOFPFlowStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    @set_ev_cls(ofp_event.EventOFPGroupStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    @set_ev_cls(ofp_event.EventOFPGroupDescStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    @set_ev_cls(ofp_event.EventOFPMeterConfigStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    @set_ev_cls(ofp_event.EventOFPMeterFeaturesStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    @set_ev_cls(ofp_event.EventOFPMeterStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    @set_ev_cls(ofp_event.EventOFPAggregateStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    @set_ev_cls(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    @set_ev_cls(ofp_event.EventONFBundleCtrlMsg, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    @set_ev_cls(ofp_event.EventOFPRoleReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    @set_ev_cls(ofp_event.EventOFPExperimenter, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    @set_ev_cls(ofp_event.EventOFPErrorMsg, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @set_ev_cls(ANSWERS, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @fatal
     def _on_reply(self, event: Any) -> None:
         switch = self._switches.of(event.msg.datapath)

@@ -43,6 +43,10 @@ class Bindings:
         """Every place that is bound, with the UUID of the Physical_Port row by which it is."""
         return ((place, min(self._claims[place])) for place in self._bound)
 
+    def count(self) -> int:
+        """How many places are bound."""
+        return len(self._bound)
+
     def is_bound(self, logical_switch: str) -> bool:
         """Whether any place is bound to the logical switch."""
         return bool(self._places.get(logical_switch))

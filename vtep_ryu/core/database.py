@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Collection, Hashable, Iterable
+from typing import Any, TypeVar, get_args
 
 from vtep_ryu.core.model import (
     UNKNOWN_DST,
@@ -81,6 +81,10 @@ class Database:
         row = self._rows[LogicalRouter].get(uuid)
         return row if isinstance(row, LogicalRouter) else None
 
+    def sizes(self) -> dict[type[Row], int]:
+        """How many rows there are of each kind."""
+        return {kind: len(self._rows.get(kind, ())) for kind in get_args(Row)}
+
     def logical_routers(self) -> Iterable[str]:
         """The UUIDs of all Logical_Router rows."""
         return self._rows[LogicalRouter]
@@ -99,7 +103,7 @@ class Database:
         locator = self.remote(logical_switch, mac)
         return None if locator is None else locator.ip
 
-    def remotes(self, logical_switch: str) -> Iterable[str]:
+    def remotes(self, logical_switch: str) -> Collection[str]:
         """The addresses in Ucast_Macs_Remote."""
         return self._remotes.get(logical_switch, ())
 

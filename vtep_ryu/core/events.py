@@ -71,10 +71,16 @@ class Event:
 
 
 class Events:
-    """The last events, and how many of each kind there were."""
+    """The last events, and how many of each kind there were. Each is told to whoever is to write it down."""
 
-    def __init__(self, clock: Callable[[], float] = lambda: 0.0, most: int = MOST) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = lambda: 0.0,
+        most: int = MOST,
+        tell: Callable[[Event], None] = lambda _: None,
+    ) -> None:
         self._clock = clock
+        self._tell = tell
         self._last: deque[Event] = deque(maxlen=most)
         self._number = 0
         self.counts: Counter[Kind] = Counter()
@@ -93,3 +99,4 @@ class Events:
         self.counts[kind] += 1
         words = {name: str(value) for name, value in fields.items()}
         self._last.append(Event(self._number, self._clock(), kind, physical_switch, words))
+        self._tell(self._last[-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from enum import Enum, auto
 
 from vtep_ryu.core.model import Place
@@ -35,7 +35,7 @@ class Stations:
         """Where a station is, if it is known."""
         return self._places.get(logical_switch, {}).get(mac)
 
-    def of_switch(self, logical_switch: str) -> Iterable[str]:
+    def of_switch(self, logical_switch: str) -> Collection[str]:
         """The addresses that were learned in a logical switch."""
         return self._places.get(logical_switch, ())
 

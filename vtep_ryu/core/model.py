@@ -145,10 +145,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Rows that changed together, or a part of many. With a complete one all rows that there are have been named."""
+    """Rows that changed together, or a part of many. With a complete one all rows that there are have been named.
+
+    received is when the database said so, in seconds of a clock that never goes back, where that is known.
+    """
 
     changes: tuple[Change, ...]
     complete: bool = False
+    received: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

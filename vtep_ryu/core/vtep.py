@@ -19,6 +19,7 @@ from vtep_ryu.core.faults import UNSPECIFIED_FAULT, PortFaults, SwitchFaults
 from vtep_ryu.core.identity import Identities, Numbers
 from vtep_ryu.core.inventory import Inventory
 from vtep_ryu.core.learning import Outcome, Stations
+from vtep_ryu.core.measures import Measures
 from vtep_ryu.core.mobility import Moves
 from vtep_ryu.core.model import Bridge, PhysicalSwitch, Place, Port, Settings
 from vtep_ryu.core.publication import News, Publication
@@ -69,7 +70,7 @@ class Vtep:
         self.group_numbers = Numbers(p.UNKEYED)
         self.stations = Stations(settings.binding_mac_limit, settings.switch_mac_limit)
         self._publication = Publication(self.bindings, self.identities, self.stations, lambda: self.tunnel_ips)
-        self.counters = Counters()
+        self.counters, self.measures = Counters(), Measures()
         self.storms = Storms(name, settings.storm_control, self.counters, lambda: self._names)
         self.drops = Drops(self.counters)
         self.moves = Moves(name, settings, self._title, lambda unit: self.dirty.add(unit), self.counters, self.note)
@@ -122,8 +123,8 @@ class Vtep:
 
     # What happens.
 
-    def touch(self, touched: Iterable[Touch]) -> None:
-        """Take in what an update of the database touched."""
+    def touch(self, touched: Iterable[Touch], received: float | None = None) -> None:
+        """Take in what an update of the database touched, and when that was received."""
         ports, switches, has_row = set[str](), set[str](), False
         # Units first: whether they matter depends on what was bound, and what becomes bound is touched as a whole.
         for touch in set(touched):
@@ -151,6 +152,8 @@ class Vtep:
         for uuid in switches:
             if self.database.logical_switch(uuid) is None:
                 self._titles.forget(uuid)
+        if received is not None and self.dirty:
+            self.measures.delays.came(received)
 
     def set_bridge(self, bridge: Bridge) -> None:
         """Take in the bridge as Open_vSwitch has it: which ports it has, and which of them cannot be bound."""
@@ -191,12 +194,15 @@ class Vtep:
             self.counters.packet_ins_ignored += 1
             return
         if self.is_pinned(logical_switch, mac):
-            return  # It was under way when the row came.
+            self.measures.packet_ins["pinned"] += 1  # It was under way when the row came.
+            return
         switch, before = self._title(logical_switch), self.stations.place(logical_switch, mac)
         if self.moves.seen(logical_switch, mac, before, place, now, self.database.remote_ip(logical_switch, mac)):
+            self.measures.packet_ins["frozen"] += 1
             return
         outcome = self.stations.seen(logical_switch, mac, place)
         self.counters.sighted(outcome)
+        self.measures.packet_ins[outcome.name.lower()] += 1
         if outcome is Outcome.BINDING_FULL:
             self.switch_faults.refuse(place, str(place), self.settings.binding_mac_limit, "binding_mac_limit")
         elif outcome is Outcome.SWITCH_FULL:

@@ -133,6 +133,7 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
         self._readers: dict[str, Reader] = {**READERS, REMOTES: (UcastRemote, self._ucast_remote)}
 
     def follow(self, changed: Mapping[str, set[Any]], complete: bool) -> None:
+        received = self.monotonic()
         if complete:
             self._keys.clear()
         for uuid in changed.get("Physical_Locator", ()):
@@ -144,12 +145,12 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
         for table, uuids in again.items():
             touched[table] = touched[table] | uuids
         if len(touched[REMOTES]) > REMOTES_PER_UPDATE:
-            self._hand_over_parts(touched.pop(REMOTES), is_first=complete and not self.was_lost)
+            self._hand_over_parts(touched.pop(REMOTES), received, is_first=complete and not self.was_lost)
         changes = tuple(change for table, uuids in touched.items() for change in self._changes(table, uuids))
         if changes or complete:
-            self.hand_over(Update(changes, complete))
+            self.hand_over(Update(changes, complete, received))
 
-    def _hand_over_parts(self, remotes: Set[str], is_first: bool) -> None:
+    def _hand_over_parts(self, remotes: Set[str], received: float, is_first: bool) -> None:
         """First those that are there, then those that are gone: an address whose row is replaced never has none.
 
         No sets are made of very many: the main thread would stand still while one is. Before the first are handed over
@@ -158,7 +159,7 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
         there = self.rows(REMOTES)
         left = chain((uuid for uuid in remotes if uuid in there), (uuid for uuid in remotes if uuid not in there))
         while changes := tuple(self._changes(REMOTES, islice(left, REMOTES_PER_UPDATE))):
-            self.hand_over(Update(changes))
+            self.hand_over(Update(changes, received=received))
             self.show_life()
             if not is_first:
                 self.give_way()
@@ -240,6 +241,7 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
     def _log_new(self, table: str, row: Any, uuid: Any, complaints: frozenset[str]) -> None:
         """Log what is wrong with a row, once for as long as it is."""
         for complaint in sorted(complaints - self._complaints.pop(uuid, frozenset())):
+            self.errors["bad_value"] += 1
             self.log(logging.WARNING, "%s %s: %s", table, self._title(row), complaint)
         if complaints:
             self._complaints[uuid] = complaints

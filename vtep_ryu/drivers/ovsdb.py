@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -104,6 +105,8 @@ class OvsdbClient(Companion[Incoming, Outgoing | Link]):
         self._retry_at = 0.0
         self._impatient_at = 0.0
         self._lost_races = 0
+        self.errors: Counter[str] = Counter()
+        """How often what went wrong. The other side may read it: each is one number."""
 
     # What subclasses do.
 
@@ -259,6 +262,7 @@ class OvsdbClient(Companion[Incoming, Outgoing | Link]):
             self.not_written(None)  # Another has the lock, and what is to be written is its affair.
         else:
             self._retry_at = self.monotonic() + RETRY_SECONDS
+            self.errors["not_written"] += 1
             self.not_written(str(transaction.get_error()))
         return True
 
@@ -272,6 +276,7 @@ class OvsdbClient(Companion[Incoming, Outgoing | Link]):
             why = "connection lost" if leads else f"{self._remote} does not lead any more"
             self._say(logging.WARNING, f"{self._database}: {why}, trying again")
             self.was_lost, self._alone_since = True, self.monotonic()
+            self.errors["database_lost"] += 1
         else:
             self._pause()
         self._set_link(AWAY)

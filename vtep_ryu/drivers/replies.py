@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ryu.ofproto import ofproto_v1_3 as ofp
 
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.model import Port
+
+ANSWER_NAMES = (
+    *("OFPPortDescStatsReply", "OFPPortStatsReply", "OFPFlowStatsReply", "OFPAggregateStatsReply"),
+    *("OFPGroupStatsReply", "OFPGroupDescStatsReply"),
+    *("OFPMeterConfigStatsReply", "OFPMeterFeaturesStatsReply", "OFPMeterStatsReply"),
+    *("OFPBarrierReply", "ONFBundleCtrlMsg", "OFPRoleReply", "OFPExperimenter", "OFPErrorMsg"),
+)
+"""The messages that answer a request, as Ryu calls them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What the learn table of a switch holds: (switch id, binding id, address, note) each, and its flows' epochs.
+
+    No epoch: the table has no flow of this program's.
+    """
+
+    entries: tuple[tuple[int, int, str, int], ...]
+    epochs: frozenset[int]
 
 
 def port_of(raw: Any) -> Port | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from ryu.lib import hub
@@ -23,7 +22,7 @@ from vtep_ryu.core.statistics import Counted
 from vtep_ryu.core.units import Unit
 from vtep_ryu.drivers import flow_stats, messages, packer, packet_in
 from vtep_ryu.drivers.meters import Meters
-from vtep_ryu.drivers.replies import error_text, place_of, port_of, station_of
+from vtep_ryu.drivers.replies import Learned, error_text, place_of, port_of, station_of
 from vtep_ryu.drivers.roles import Roles, is_demotion
 
 LOG = logging.getLogger(__name__)
@@ -50,17 +49,6 @@ class SwitchLost(Exception):
 
 class Refused(Exception):
     """The switch answered a request with an error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """What the learn table of a switch holds: (switch id, binding id, address, note) each, and its flows' epochs.
-
-    No epoch: the table has no flow of this program's.
-    """
-
-    entries: tuple[tuple[int, int, str, int], ...]
-    epochs: frozenset[int]
 
 
 class Switch:
@@ -148,6 +136,15 @@ class Switch:
         """The switch's ports by name, the local port excepted."""
         replies = self._request(parser.OFPPortDescStatsRequest(self._datapath))
         return {port.name: port for reply in replies for raw in reply.body if (port := port_of(raw)) is not None}
+
+    def carried(self, port: int) -> tuple[int, int, int, int]:
+        """The packets and bytes that came by a port, and those that left by it; none where it has just gone."""
+        try:
+            replies = self._request(parser.OFPPortStatsRequest(self._datapath, 0, port))
+        except Refused:
+            return 0, 0, 0, 0
+        each = (raw for reply in replies for raw in reply.body)
+        return next(((raw.rx_packets, raw.rx_bytes, raw.tx_packets, raw.tx_bytes) for raw in each), (0, 0, 0, 0))
 
     def learned(self) -> Learned:
         """What its learn table holds of ours."""
@@ -264,10 +261,10 @@ class Switch:
             try:
                 if errors:
                     # The switch would commit what it took and leave a hole where it did not.
-                    self._control(bundle, ofp.ONF_BCT_DISCARD_REQUEST)
+                    self._request(self._bundle_message(bundle, ofp.ONF_BCT_DISCARD_REQUEST))
                     refused.update(errors)
                     continue
-                self._control(bundle, ofp.ONF_BCT_COMMIT_REQUEST)
+                self._request(self._bundle_message(bundle, ofp.ONF_BCT_COMMIT_REQUEST))
             except Refused as error:
                 # It tells of the message that it did not take, then of the bundle.
                 why = str(error) if self._refusals.empty() else error_text(self._refusals.get())
@@ -334,9 +331,6 @@ class Switch:
             first = 1
         self._datapath.xid = first + count - 1
         return range(first, first + count)
-
-    def _control(self, bundle: int, request: int) -> None:
-        self._request(self._bundle_message(bundle, request))
 
     def _bundle_message(self, bundle: int, request: int) -> Any:
         return parser.ONFBundleCtrlMsg(self._datapath, bundle, request, packer.BUNDLE_FLAGS, [])

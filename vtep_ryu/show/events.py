@@ -41,11 +41,12 @@ def make(site: Site, events: Events, name: str | None = None) -> Slices[Document
     for event in events:
         yield
         if name in (None, event.physical_switch):
-            found.append(_event(event))
+            found.append(as_document(event))
     return {"events": found}
 
 
-def _event(event: Event) -> Document:
+def as_document(event: Event) -> Document:
+    """An event, as event/show and the event log have it."""
     return {
         "number": event.number,
         "time": event.time,
