@@ -50,6 +50,16 @@ def _is_ours() -> bool:
     return any(APP in argument for argument in sys.argv[1:])
 
 
+def put_pythonpath_last() -> None:
+    """Have what is installed with this program found first.
+
+    $PYTHONPATH may lead to another version of a package: Open vSwitch's documents have it lead to their ovs package.
+    """
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    others = {os.path.abspath(each) for each in given if each}  # noqa: PTH100 - pathlib is much to load for that
+    sys.path.sort(key=others.__contains__)
+
+
 def _register_options(ryu_cfg: ModuleType) -> None:
     """``ryu-manager`` parses its command line before it imports an application: too late to register options."""
     if _is_ours():
@@ -111,3 +121,5 @@ def install() -> None:
     """Watch for the modules; a second call changes nothing."""
     if _Finder not in sys.meta_path:
         sys.meta_path.insert(0, _Finder)
+        if any(APP in argument for argument in sys.orig_argv[1:]):  # sys.argv is not there yet.
+            put_pythonpath_last()

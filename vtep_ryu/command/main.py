@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from vtep_ryu import options
+from vtep_ryu import compat
 
 
 def main() -> None:
     """``vtep-ryu``, as a console script; ``ovs-vtep``, where a link has that name."""
+    compat.put_pythonpath_last()
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--root-prefix", default="")
     prefix = early.parse_known_args(sys.argv[1:])[0].root_prefix
@@ -25,6 +26,7 @@ def main() -> None:
 
     from vtep_ryu.command.daemon import main as daemon
 
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # Who started it may have left some open: a lock, or a pipe it reads.
     daemon(sys.argv[1:])
 
 
@@ -34,6 +36,8 @@ def directories(environ: Mapping[str, str], prefix: str, exists: Callable[[str],
     What is set already stays. The ovs package of PyPI has defaults of its own in /usr/local, right for an Open vSwitch
     that is installed there; so one is looked for. The prefix is put in front of what is not set.
     """
+    from vtep_ryu import options
+
     run = options.run_directory(environ, lambda path: exists(prefix + path))
     root = "/usr/local" if run.startswith("/usr/local/") else ""
     return {

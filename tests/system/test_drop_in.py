@@ -1,0 +1,120 @@
+"""vtep-ryu where a script expects ovs-vtep: what it opens, closes, locks and says, from start to exit."""
+
+import fcntl
+import os
+import re
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from apps.lab import Lab, Node
+from tests.system import command, support
+from tests.system.command import END_SECONDS, PROGRAM, alive, applications, served, the_application
+
+pytestmark = pytest.mark.timeout(120)
+
+DEBIANS_PACKAGES = Path("/usr/lib/python3/dist-packages")
+"""Where openvswitch-vtep's own scripts find their ovs package."""
+
+
+@pytest.fixture(scope="module")
+def machine(lab: Lab) -> Node:
+    """A machine with a br0 of two ports whose Physical_Switch row is there."""
+    made = lab.node("a", "10.2.2.1/24")
+    made.add_port("p0")
+    made.add_port("p1")
+    made.vtep_ctl("add-ps", "br0", "--", "set", "Physical_Switch", "br0", "tunnel_ips=10.2.2.1")
+    return made
+
+
+@pytest.fixture
+def node(machine: Node) -> Iterator[Node]:
+    """The machine, with nothing of ours running before and after."""
+    assert not applications(machine)
+    yield machine
+    command.kill_all(machine)
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> str:
+    """vtep-ryu by the name of the other."""
+    path = tmp_path / "ovs-vtep"
+    path.symlink_to(PROGRAM)
+    return str(path)
+
+
+def outcome(node: Node, *argv: str, **keywords: object) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr."""
+    process = node.popen(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords)
+    output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
+
+
+def locker(pidfile: Path) -> int:
+    """The process that has a pidfile locked, 0 for none."""
+    with pidfile.open() as file:
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    return 0 if kind == fcntl.F_UNLCK else int(pid)
+
+
+@pytest.mark.parametrize("options", [(), ("--monitor",)], ids=["alone", "monitored"])
+def test_the_pidfile_is_locked_by_the_process_that_it_names_and_that_answers(
+    node: Node, link: str, options: tuple[str, ...]
+) -> None:
+    assert outcome(node, link, "--log-file", "--pidfile", "--detach", *options, "br0") == (0, "", "")
+    pidfile = node.directory / "ovs-vtep.pid"
+    pid = int(pidfile.read_text())
+    assert locker(pidfile) == pid
+    assert (node.directory / f"ovs-vtep.{pid}.ctl").exists()
+    assert node.appctl("ovs-vtep", "version").startswith("ovs-vtep (Open vSwitch) ")
+
+
+@pytest.mark.parametrize("options", [(), ("--monitor",)], ids=["alone", "monitored"])
+def test_told_to_exit_it_answers_at_once_and_leaves_no_process(node: Node, link: str, options: tuple[str, ...]) -> None:
+    node.run(link, "--log-file", "--pidfile", "--detach", *options, "br0")
+    started = command.commands(node) | applications(node)
+    assert len(started) == 2 + len(options)
+    node.appctl("ovs-vtep", "exit")
+    node.wait_until(lambda: not any(map(alive, started)), END_SECONDS, "all to end")
+    assert not [*node.directory.glob("*vtep*.ctl"), *node.directory.glob("*vtep.pid")]
+
+
+def test_it_closes_what_it_inherits(node: Node, tmp_path: Path, link: str) -> None:
+    inherited = tmp_path / "inherited"
+    with inherited.open("w") as file:
+        process = node.popen(link, "--log-file", "--pidfile", "--detach", "br0", pass_fds=(file.fileno(),))
+        assert process.wait(30) == 0
+    assert served(node) == ["br0"]
+    for pid in command.commands(node) | applications(node):
+        assert inherited not in [each.readlink() for each in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+def test_it_works_where_pythonpath_has_another_version_of_the_ovs_package(
+    node: Node, link: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (DEBIANS_PACKAGES / "ovs").exists()
+    monkeypatch.setitem(node.env, "PYTHONPATH", str(DEBIANS_PACKAGES))
+    assert outcome(node, link, "--log-file", "--pidfile", "--detach", "br0") == (0, "", "")
+    assert served(node) == ["br0"]
+    for pid in (*command.commands(node), the_application(node)):
+        assert f"{DEBIANS_PACKAGES}/ovs/" not in Path(f"/proc/{pid}/maps").read_text()
+    node.appctl("ovs-vtep", "exit")
+    node.wait_until(lambda: not applications(node), END_SECONDS, "it to end")
+
+
+def test_ovs_vswitchd_has_nothing_to_warn_of_from_start_to_exit(lab: Lab, link: str) -> None:
+    node = lab.node("quiet", "10.2.2.5/24")
+    node.add_port("p0")
+    node.vtep_ctl("add-ps", "br0", "--", "set", "Physical_Switch", "br0", "tunnel_ips=10.2.2.5")
+    log = node.directory / "ovs-vswitchd.log"
+    before = len(log.read_text())
+    node.run(link, "--log-file", "--pidfile", "--detach", "br0")
+    support.add_logical_switch(node, "ls0", 5000, "10.2.2.9")
+    support.bind(node, "ls0", "p0")
+    node.wait_until(lambda: node.ofctl("dump-flows", "br0", "table=8").count("cookie") > 1, what="its binding's flow")
+    node.appctl("ovs-vtep", "exit")
+    assert re.findall(r".*\|(?:WARN|ERR|EMER)\|.*", log.read_text()[before:]) == []
