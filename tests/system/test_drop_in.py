@@ -118,3 +118,26 @@ def test_ovs_vswitchd_has_nothing_to_warn_of_from_start_to_exit(lab: Lab, link: 
     node.wait_until(lambda: node.ofctl("dump-flows", "br0", "table=8").count("cookie") > 1, what="its binding's flow")
     node.appctl("ovs-vtep", "exit")
     assert re.findall(r".*\|(?:WARN|ERR|EMER)\|.*", log.read_text()[before:]) == []
+
+
+def test_two_on_one_machine_do_not_meet_though_their_bridges_have_the_same_datapath_id(lab: Lab, link: str) -> None:
+    node = lab.node("twins", "10.2.2.6/24")
+    node.add_bridge("br1")
+    for bridge, port, tunnel_ip in (("br0", "p0", "10.2.2.6"), ("br1", "q0", "10.2.2.7")):
+        node.vsctl("set", "Bridge", bridge, "other_config:datapath-id=0000000000000001")
+        node.add_port(port, bridge)
+        node.vtep_ctl("add-ps", bridge, "--", "set", "Physical_Switch", bridge, f"tunnel_ips={tunnel_ip}")
+    for bridge, pidfile in (("br0", "first.pid"), ("br1", "second.pid")):
+        node.run(link, "--log-file", f"--pidfile={pidfile}", "--detach", bridge)
+    assert served(node) == ["br0", "br1"]
+    for bridge, port, name in (("br0", "p0", "ls0"), ("br1", "q0", "ls1")):
+        support.add_logical_switch(node, name, 5000 + len(bridge + port))
+        support.bind(node, name, port, bridge=bridge)
+        node.wait_until(lambda bridge=bridge: _bindings(node, bridge) == 1, what=f"the binding on {bridge}")
+    assert (node.directory / "ovs-vtep.log").read_text().count("disconnected") == 0
+    command.kill_all(node)
+
+
+def _bindings(node: Node, bridge: str) -> int:
+    """How many bindings leave a bridge by one of its ports."""
+    return node.ofctl("dump-flows", bridge, "table=8").count("output:")

@@ -31,7 +31,7 @@ from vtep_ryu.apps.switches import Switches
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
 from vtep_ryu.core.events import Events
-from vtep_ryu.core.model import Settings, Update
+from vtep_ryu.core.model import Bridge, Settings, Update
 from vtep_ryu.core.statistics import BindingStats
 from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.core.words import rows_in_words
@@ -51,7 +51,7 @@ from vtep_ryu.drivers.publish import (
     PublishSwitches,
     PublishTunnels,
 )
-from vtep_ryu.drivers.replies import ANSWER_NAMES, port_of, station_of
+from vtep_ryu.drivers.replies import ANSWER_NAMES, Identity, port_of, station_of
 from vtep_ryu.drivers.roles import Overtaken, is_demotion
 from vtep_ryu.drivers.switch import Switch
 from vtep_ryu.drivers.tls_stream import TlsStream
@@ -249,15 +249,15 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         if not self._settling:
             self._settle()
         self._post_wishes()
-        for datapath_id in self._switches:
-            self._serve(datapath_id)
+        for identity in self._switches:
+            self._serve(identity)
         for reconciler in self._switches.reconcilers.values():
             reconciler.wake()
 
     def _look(self, rows: set[str]) -> None:
         """Have it said which bridges there are to own: VTEPs, and those where something of one may be left."""
         assert self._bridges is not None
-        connected = {each.name for each in self._bridges.values() if each.datapath_id in self._switches}
+        connected = {bridge.name for identity in self._switches if (bridge := self._bridge(identity))}
         known = {name for name, bridge in self._bridges.items() if name in rows | connected or bridge.has_tunnels}
         self._owner.look(known, connected, {name: each.controllers for name, each in self._bridges.items()})
         self._control.hands_over = self._owner.has_heirs()
@@ -306,25 +306,28 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
 
     # The switches.
 
-    def _serve(self, datapath_id: int) -> None:
+    def _bridge(self, identity: Identity) -> Bridge | None:
+        """The bridge that a connected switch is, if it is one of this database."""
+        return next((each for each in (self._bridges or {}).values() if identity.is_of(each)), None)
+
+    def _serve(self, identity: Identity) -> None:
         """Serve a connected switch if it is ours and a VTEP; if it is none, see to it that nothing of one is left."""
-        assert self._bridges is not None
-        bridge = next((each for each in self._bridges.values() if each.datapath_id == datapath_id), None)
+        bridge = self._bridge(identity)
         if bridge is None:
             return
-        name, switch = bridge.name, self._switches[datapath_id]
+        name, switch = bridge.name, self._switches[identity]
         switch.expect_answers(soon=self._owner.has_heir(name))
         if self._owner.is_anothers(name):
-            self._switches.follow(datapath_id, name, functools.partial(self._owner.is_anothers, name))
+            self._switches.follow(identity, name, functools.partial(self._owner.is_anothers, name))
         elif name in self._owner.worked_on and name not in self._vteps:
-            self._switches.clean(datapath_id, name)
-        elif name in self._owner.worked_on and datapath_id not in self._switches.reconcilers:
+            self._switches.clean(identity, name)
+        elif name in self._owner.worked_on and identity not in self._switches.reconcilers:
             vtep, publish = self._vteps[name], functools.partial(self._publish, name)
             lead = functools.partial(self._lead, switch, name)
             reconciler = Reconciler(vtep, switch, lead, publish, self._on_served, self._on_reconciled)
             report = functools.partial(self._report, name)
             reporting = functools.partial(reconciler.report, self._statistics_interval, report)
-            self._switches.serve(datapath_id, reconciler, *((reporting,) if self._statistics_interval else ()))
+            self._switches.serve(identity, reconciler, *((reporting,) if self._statistics_interval else ()))
 
     def _lead(self, switch: Switch, name: str) -> None:
         try:
@@ -365,27 +368,22 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     def _on_reply(self, event: Any) -> None:
         switch = self._switches.of(event.msg.datapath)
         if switch is not None:
-            if is_demotion(event.msg):
-                self._on_demotion(switch.datapath_id)
+            if is_demotion(event.msg) and (bridge := self._bridge(switch.identity)):
+                self._owner.demoted(bridge.name)
             switch.receive(event.msg)
-
-    def _on_demotion(self, datapath_id: int) -> None:
-        bridge = next((each for each in (self._bridges or {}).values() if each.datapath_id == datapath_id), None)
-        if bridge is not None:
-            self._owner.demoted(bridge.name)
 
     @set_ev_cls(ofp_event.EventOFPFlowRemoved, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @fatal
     def _on_flow_removed(self, event: Any) -> None:
         message = event.msg
-        reconciler = self._switches.reconcilers.get(message.datapath.id)
+        reconciler = self._switches.reconciler_of(message.datapath)
         if reconciler is not None and message.reason == ofp.OFPRR_IDLE_TIMEOUT and message.table_id == p.LEARN.id:
             reconciler.aged(*station_of(message.match))
 
     @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     @fatal
     def _on_port_status(self, event: Any) -> None:
-        reconciler = self._switches.reconcilers.get(event.msg.datapath.id)
+        reconciler = self._switches.reconciler_of(event.msg.datapath)
         port = port_of(event.msg.desc)
         if reconciler is not None and port is not None:
             reconciler.set_port(port, event.msg.reason == ofp.OFPPR_DELETE)

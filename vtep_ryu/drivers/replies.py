@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ryu.ofproto import ofproto_v1_3 as ofp
 
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.model import Port
+from vtep_ryu.core.model import Bridge, Port
+
+
+class Identity(NamedTuple):
+    """By what connected bridges are told apart: two can have the same datapath id.
+
+    local_port is the name of the local port, which is the bridge's; empty where it has none.
+    """
+
+    datapath_id: int
+    local_port: str
+
+    @classmethod
+    def of(cls, datapath: Any) -> Identity:
+        """That of the switch at the other end of a connection."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Ryu's ports are of the moment of the handshake, as they should be here.
+            local = datapath.ports.get(ofp.OFPP_LOCAL)
+        return cls(datapath.id, local.name.decode(errors="replace") if local else "")
+
+    def is_of(self, bridge: Bridge) -> bool:
+        """Whether this can be that bridge; OpenFlow cuts long names."""
+        return self.datapath_id == bridge.datapath_id and self.local_port in (
+            "",
+            bridge.name[: ofp.OFP_MAX_PORT_NAME_LEN - 1],
+        )
+
 
 ANSWER_NAMES = (
     *("OFPPortDescStatsReply", "OFPPortStatsReply", "OFPFlowStatsReply", "OFPAggregateStatsReply"),

@@ -22,7 +22,7 @@ from vtep_ryu.core.statistics import Counted
 from vtep_ryu.core.units import Unit
 from vtep_ryu.drivers import flow_stats, messages, packer, packet_in
 from vtep_ryu.drivers.meters import Meters
-from vtep_ryu.drivers.replies import Learned, error_text, place_of, port_of, station_of
+from vtep_ryu.drivers.replies import Identity, Learned, error_text, place_of, port_of, station_of
 from vtep_ryu.drivers.roles import Roles, is_demotion
 
 LOG = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ class Switch:
     """
 
     def __init__(self, datapath: Any) -> None:
-        self.datapath_id: int = datapath.id
+        self.identity = Identity.of(datapath)
+        self.datapath_id = self.identity.datapath_id
         self.turn = hub.Semaphore()
         self._datapath = datapath
         self._lost = False
