@@ -71,6 +71,8 @@ def test_the_pidfile_is_locked_by_the_process_that_it_names_and_that_answers(
     assert locker(pidfile) == pid
     assert (node.directory / f"ovs-vtep.{pid}.ctl").exists()
     assert node.appctl("ovs-vtep", "version").startswith("ovs-vtep (Open vSwitch) ")
+    assert Path(f"/proc/{pid}/comm").read_text() == "ovs-vtep\n"
+    assert "| ovs-vtep | INFO | br0: served by" in (node.directory / "ovs-vtep.log").read_text()
 
 
 @pytest.mark.parametrize("options", [(), ("--monitor",)], ids=["alone", "monitored"])

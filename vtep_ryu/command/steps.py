@@ -15,6 +15,7 @@ T = TypeVar("T")
 Steps: TypeAlias = Generator[float, None, T]
 
 SOON = 0.02
+NO_ANSWER = "no answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,11 @@ class Done:
 
     output: str
     error: str
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it had waited for an answer when its time was over."""
+        return self.error == NO_ANSWER
 
 
 def run(*argv: str, stdin: str = "") -> Steps[Done]:
@@ -43,7 +49,7 @@ def run(*argv: str, stdin: str = "") -> Steps[Done]:
         status = process.returncode
         lines = errors.read().strip().splitlines()
         if not lines:
-            lines = ["no answer" if status == -signal.SIGALRM else f"exit status {status}"]
+            lines = [NO_ANSWER if status == -signal.SIGALRM else f"exit status {status}"]
         return Done("", lines[-1].rpartition("|")[2].removeprefix(f"{argv[0]}: "))
 
 

@@ -15,10 +15,11 @@ import ovs.daemon
 import ovs.fatal_signal
 import ovs.poller
 import ovs.unixctl
+import ovs.util
 import ovs.vlog
 
 from vtep_ryu import listening
-from vtep_ryu.command import applications, bridge
+from vtep_ryu.command import applications, bridge, emulator
 from vtep_ryu.command.applications import Application
 from vtep_ryu.command.bridge import Failure
 from vtep_ryu.command.child import HOST, Child, log_level
@@ -28,7 +29,7 @@ from vtep_ryu.drivers import unixctl
 from vtep_ryu.drivers.unixctl import Caller
 from vtep_ryu.show.commands import Question, Unanswerable
 
-LOG = ovs.vlog.Vlog("command")
+LOG = ovs.vlog.Vlog(ovs.util.PROGRAM_NAME)
 
 RETRY_SECONDS = 0.5
 RESTART_SECONDS = 10.0
@@ -130,7 +131,7 @@ class Supervisor:
         while True:
             yield from self._await_rows()
             application = self._application = yield from self._join_or_start()
-            if (yield from self._point(application)) and (yield from self._await_served(application)):
+            if (yield from self._take(application)) and (yield from self._await_served(application)):
                 if not self._completed:
                     self._completed = True
                     ovs.daemon.daemonize_complete()
@@ -144,6 +145,7 @@ class Supervisor:
             try:
                 yield from bridge.look_up(self._databases, self._name)
                 yield from bridge.check_row(self._databases, self._name)
+                yield from emulator.refuse_while_running(self._name, self._directory)
                 return
             except NoAnswer as error:
                 self._say(f"{error}; waiting for it")
@@ -203,12 +205,17 @@ class Supervisor:
             yield SOON
         return None
 
-    def _point(self, application: Application) -> Steps[bool]:
-        """Point the bridge at the application, if it is not yet; return whether it is."""
+    def _take(self, application: Application) -> Steps[bool]:
+        """Point the bridge at the application, if it is not yet; return whether it is.
+
+        What ovs-vtep has left goes as late as can be: until then the bridge forwards by it.
+        """
         while not application.gone:
             try:
                 status = yield from application.status()
                 if status and status["listen"]:
+                    if left := (yield from emulator.remove(self._name, self._databases, self._directory)):
+                        LOG.info(f"{self._name}: what ovs-vtep has left is removed: {left}")
                     target = bridge.target(status["listen"][0])
                     if (yield from bridge.point(self._databases, self._name, target)):
                         LOG.info(f"{self._name}: controller set to {target}")
