@@ -1,7 +1,7 @@
 import pytest
 
 from vtep_ryu.command.bridge import target
-from vtep_ryu.command.daemon import as_getopt, levels
+from vtep_ryu.command.daemon import as_getopt, levels, parser
 from vtep_ryu.command.databases import Databases
 from vtep_ryu.command.log_lines import LogLines
 from vtep_ryu.command.main import directories
@@ -54,6 +54,14 @@ def test_an_option_without_a_value_does_not_take_the_next_word():
         "-vfile:dbg",
         "--detach",
     ]
+
+
+def test_the_help_fits_a_screen_with_the_prompt_below_it_and_has_every_option():
+    shown = parser().format_help()
+    assert len(shown.splitlines()) <= 23
+    assert max(map(len, shown.splitlines())) < 80
+    assert all(each.option_strings[-1] in shown for each in parser()._actions if each.option_strings)
+    assert "examples:\n  vtep-ryu --log-file --pidfile --detach br0" in shown
 
 
 def test_every_v_counts():

@@ -30,13 +30,36 @@ ALL_LEVELS = "any:any:dbg"
 TLS_HELP = (
     ("-p", "Private key"),
     ("-c", "Certificate of that key"),
-    ("-C", "Certificates of the CAs of which the servers need one"),
+    ("-C", "CA certificates"),
 )
 
 EPILOG = """\
-What follows -- is for ryu-manager. With the same databases as a running application the switch joins that one.
-Open vSwitch's directories are $OVS_RUNDIR and $OVS_LOGDIR, else those where one runs; DIR goes in front of the latter.
-"""
+examples:
+  vtep-ryu --log-file --pidfile --detach br0   back when the switch is served
+  vtep-ryu br0 -- --vtep-mac-ageing-time=60    with options of vtep_ryu.conf(5)"""
+
+COLUMN = 27
+VALUES = {None: " FILE", "?": "[=FILE]", "*": "[=LEVELS]", 0: ""}
+"""What comes after an option, by argparse's nargs."""
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose help fits a screen: a line an option, of which the manual page says all."""
+
+    def format_help(self) -> str:
+        """Usage, the first sentence of each option's text, and examples."""
+        actions = sorted(self._actions, key=lambda each: bool(each.option_strings))
+        options = (f"  {_invocation(each):<{COLUMN}}{_first_sentence(each.help or '')}\n" for each in actions)
+        return f"{self.format_usage()}{self.description}\n\n{''.join(options)}{self.epilog}\n"
+
+
+def _invocation(action: argparse.Action) -> str:
+    value = f" {action.metavar}" if action.metavar else VALUES[action.nargs]
+    return ", ".join(action.option_strings) + value if action.option_strings else str(action.metavar)
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"\.\s| \(", text)[0].rstrip(".")
 
 
 def main(argv: Sequence[str]) -> NoReturn:
@@ -63,28 +86,32 @@ def fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
+def parser() -> argparse.ArgumentParser:
+    """What there is to say on the command line; --help and the manual page are made of it."""
+    made = Parser(
+        prog=ovs.util.PROGRAM_NAME,
+        usage="%(prog)s [OPTIONS] PS-NAME [-- RYU-MANAGER-OPTIONS...]\n       %(prog)s --cleanup PS-NAME\n"
+        "       %(prog)s doctor [PS-NAME]",
+        description="Serve the bridge PS-NAME as the hardware VTEP of that name; see vtep-ryu(8).",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    made.add_argument("ps_name", metavar="PS-NAME", help="The bridge, and its Physical_Switch row.")
+    made.add_argument("--cleanup", action="store_true", help="Remove what serving the bridge has left on it.")
+    for name, (letter, what) in zip(databases.TLS_OPTIONS, TLS_HELP, strict=True):
+        made.add_argument(letter, f"--{name}", metavar="FILE", help=f"{what}, for ssl: databases.")
+    made.add_argument("--root-prefix", metavar="DIR", help="Use DIR as alternate root directory (for testing).")
+    made.add_argument("--version", action="version", version=f"{ovs.util.PROGRAM_NAME} {__version__}")
+    ovs.vlog.add_args(made)
+    ovs.daemon.add_args(made)
+    return made
+
+
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The options, in effect, and what follows ``--``."""
     end = argv.index("--") if "--" in argv else len(argv)
     words, arguments = argv[:end], argv[end + 1 :]
-    parser = argparse.ArgumentParser(
-        prog=ovs.util.PROGRAM_NAME,
-        usage="%(prog)s [OPTIONS] PS-NAME [-- RYU-MANAGER-OPTIONS...]\n       %(prog)s --cleanup PS-NAME\n"
-        "       %(prog)s doctor [PS-NAME]",
-        description="Serve the bridge PS-NAME as the hardware VTEP of that name.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("ps_name", metavar="PS-NAME", help="Name of the bridge and of its Physical_Switch row.")
-    parser.add_argument("--cleanup", action="store_true", help="Remove what serving the bridge left; see README.rst.")
-    for name, (letter, what) in zip(databases.TLS_OPTIONS, TLS_HELP, strict=True):
-        parser.add_argument(letter, f"--{name}", metavar="FILE", help=f"{what}, for ssl: databases.")
-    parser.add_argument("--root-prefix", metavar="DIR", help="Use DIR as alternate root directory (for testing).")
-    parser.add_argument("--version", action="version", version=f"{ovs.util.PROGRAM_NAME} {__version__}")
-    ovs.vlog.add_args(parser)
-    ovs.daemon.add_args(parser)
-    options = parser.parse_args(as_getopt(words, ovs.daemon.make_pidfile_name(None)))
+    options = parser().parse_args(as_getopt(words, ovs.daemon.make_pidfile_name(None)))
     options.verbose = levels(words) or None  # With none at all, ovs.vlog would take [] for a bare -v.
     if options.detach:
         # Until it is detached stderr is the terminal; what is not worth a word there is in the log file.
