@@ -12,7 +12,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export VTEP_DATAPATH = $(DATAPATH)
 
 .NOTPARALLEL:
-.PHONY: help deps datapath venv lint unit test test-long bench demo lab soak clean
+.PHONY: help deps datapath venv lint unit test test-long docs bench demo lab soak clean
 .PHONY: lab-hands-on lab-how-to lab-understanding lab-fabric lab-failover lab-ovn
 
 help:  ## list the targets
@@ -44,6 +44,14 @@ test: datapath deps venv  ## everything: style, types, unit and system tests, in
 
 test-long: export VTEP_TEST_LONG = 1
 test-long: test  ## the same, with the long runs
+
+docs: venv  ## the pages of docs/ as HTML, and manual pages, in build/docs; a warning is an error
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	@for kind in html man; do \
+		echo "building build/docs/$$kind ..." && \
+		$(BIN)/python -m sphinx -q -W --keep-going -b $$kind docs build/docs/$$kind || exit; \
+	done
+	@echo "see build/docs/html/index.html, man -l build/docs/man/vtep-ryu.8"
 
 # QUICK=1: smaller, in under three minutes. BIG=1: with 1,000,000 addresses. ONLY=load,idle: some figures.
 BENCH = $(if $(QUICK),--scale quick,$(if $(BIG),--scale big)) $(if $(ONLY),--only $(ONLY))

@@ -36,6 +36,9 @@ setup(
         "netaddr>=0.8",
         "prometheus-client>=0.20",
     ],
-    entry_points={"console_scripts": ["vtep-ryu = vtep_ryu.command.main:main"]},
+    entry_points={
+        "console_scripts": ["vtep-ryu = vtep_ryu.command.main:main"],
+        "oslo.config.opts": ["vtep_ryu = vtep_ryu.options:list_opts"],
+    },
     cmdclass={"build_py": BuildWithPth},
 )

@@ -4,7 +4,7 @@ import contextlib
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from oslo_config import cfg
 
@@ -24,36 +24,39 @@ def refuse(name: str, value: object, allowed: str) -> NoReturn:
 class Number:
     """An integer within bounds."""
 
+    type_name: ClassVar[str] = "integer"
     name: str
-    low: int
-    high: int
+    min: int
+    max: int
 
     def __call__(self, value: object) -> int:
         with contextlib.suppress(ValueError):
             number = int(str(value))
-            if self.low <= number <= self.high:
+            if self.min <= number <= self.max:
                 return number
-        refuse(self.name, value, f"an integer from {self.low} to {self.high}")
+        refuse(self.name, value, f"an integer from {self.min} to {self.max}")
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """One of some words, each of which stands for a value."""
 
+    type_name: ClassVar[str] = "string"
     name: str
-    choices: Mapping[str, Any]
+    values: Mapping[str, Any]
 
     def __call__(self, value: object) -> Any:
         try:
-            return self.choices[str(value).lower()]
+            return self.values[str(value).lower()]
         except KeyError:
-            refuse(self.name, value, "one of " + ", ".join(self.choices))
+            refuse(self.name, value, "one of " + ", ".join(self.values))
 
 
 @dataclass(frozen=True, slots=True)
 class Remotes:
     """OVSDB servers, separated by commas."""
 
+    type_name: ClassVar[str] = "list of remotes"
     name: str
 
     def __call__(self, value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -69,6 +72,7 @@ class Remotes:
 class Listen:
     """An address and a TCP port to listen on, or nothing."""
 
+    type_name: ClassVar[str] = "address and port"
     name: str
 
     def __call__(self, value: str | tuple[str, int] | None) -> tuple[str, int] | None:

@@ -80,7 +80,9 @@ def _remotes(name: str, database: str) -> cfg.Opt:
 
 
 def _file(name: str, text: str) -> cfg.Opt:
-    return _option(name, "", str, f"{text}, a PEM file; for ssl: remotes, with the other two. Default: none.")
+    return _option(
+        name, "", str, f"{text}, a PEM file; for ssl: remotes, with the other two. Default: none.", cfg.StrOpt
+    )
 
 
 OPTIONS = (
@@ -198,6 +200,11 @@ OPTIONS = (
         f"Least severe messages logged by this program: {', '.join(LOG_LEVELS)}; --verbose is debug. Default: info.",
     ),
 )
+
+
+def list_opts() -> list[tuple[str, tuple[cfg.Opt, ...]]]:
+    """The options by section, as oslo.config's tools ask for them; vtep_ryu.conf(5) is made of it."""
+    return [(GROUP, OPTIONS)]
 
 
 def register(conf: cfg.ConfigOpts) -> None:
