@@ -110,10 +110,10 @@ class Measures:
 
     def replaced(self, before: Rendering, now: Rendering) -> None:
         """Take in that the switch has one thing of a unit in place of another."""
-        if before == now:
-            return
-        self.installed.subtract(flow.table.name for flow in before.flows)
-        self.installed.update(flow.table.name for flow in now.flows)
+        for flow in before.flows:
+            self.installed[flow.table.name] -= 1
+        for flow in now.flows:
+            self.installed[flow.table.name] += 1
         self.installed[GROUPS] += len(now.groups) - len(before.groups)
         self.installed[METERS] += len(now.meters) - len(before.meters)
 
