@@ -102,10 +102,14 @@ class Instance:
 
 
 @contextmanager
-def instances(node: Node, count: int) -> Iterator[list[Instance]]:
-    """So many, none of which runs; the database has a TCP port at which it notices a client that is silent."""
-    manager, *_ = blocks("From one to two", PAGE)
-    node.run("sh", "-ec", "\n".join(manager))
+def instances(node: Node, count: int, clustered: bool = False) -> Iterator[list[Instance]]:
+    """So many, none of which runs; the database has a TCP port at which it notices a client that is silent.
+
+    One that is on a cluster has not.
+    """
+    if not clustered:
+        manager, *_ = blocks("From one to two", PAGE)
+        node.run("sh", "-ec", "\n".join(manager))
     made = [Instance(node, number) for number in range(count)]
     try:
         for each in made:

@@ -25,6 +25,7 @@ class Site(TwoVteps):
     """br0 is connected to two instances of the program."""
 
     both: list[Instance]
+    options: tuple[str, ...] = ("--vtep-statistics-interval=0",)
 
     def owners(self) -> list[Instance]:
         """Who says that it serves br0."""
@@ -40,7 +41,7 @@ class Site(TwoVteps):
         owner = self.owner()
         (other,) = (each for each in self.both if each is not owner)
         if not other.app.running:
-            other.start("--vtep-statistics-interval=0")
+            other.start(*self.options)
         other.wait_stands_by("br0")
         return other
 
@@ -72,7 +73,7 @@ def site(lab: Lab) -> Iterator[Site]:
     node.app.stop()
     with instances(node, 2) as made.both:
         for each in made.both:
-            each.start("--vtep-statistics-interval=0")
+            each.start(*made.options)
         node.vsctl("set-controller", "br0", *(each.target for each in made.both))
         node.wait_until(lambda: any(each.serves("br0") for each in made.both), what="an owner")
         yield made
@@ -195,7 +196,7 @@ def test_while_both_are_upgraded_one_after_the_other_each_hands_over_first_and_n
             assert support.identities(node, *OURS) == rows
             assert support.flows(node) == flows
             owner.app.code = news
-            owner.start("--vtep-statistics-interval=0")
+            owner.start(*site.options)
             owner.wait_stands_by("br0")
         assert [each.status()["version"] for each in site.both] == ["9.9.9", "9.9.9"]
         site.followed()
