@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,12 @@ MOST_EXPOSURE = 14
 
 NO_CAPABILITY = dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), "0000000000000000")
 PAGE = ROOT / "docs" / "service.rst"
+INSTANCES_PAGE = ROOT / "docs" / "instances.rst"
 TLS_PAGE = ROOT / "docs" / "tls.rst"
 PLACE = "/opt/vtep_ryu"
+
+
+_numbers = count(1)
 
 
 def analyze(*argv: str | Path) -> subprocess.CompletedProcess[str]:
@@ -160,24 +165,53 @@ def test_vtep_ryu_needs_no_privileges_either_and_its_files_are_not_open_to_every
 @pytest.fixture
 def systemd(lab: Lab) -> Iterator[Systemd]:
     """A systemd that has the program where the unit expects it, and Debian's ovsdb-server."""
-    with Systemd(lab.node("b", start=False), lab.directory / "systemd", PLACE) as booted:
+    number = next(_numbers)
+    with Systemd(lab.node(f"b{number}", start=False), lab.directory / f"systemd{number}", PLACE) as booted:
         booted.add_unit("ovsdb-server.service", Path("/lib/systemd/system/ovsdb-server.service").read_text())
         settings = f"[Service]\nEnvironment={libraries(PLACE)}\nStandardError=append:/run/log\n"
-        booted.add_unit("vtep_ryu.service.d/test.conf", settings)
+        for unit in ("vtep_ryu.service", "vtep_ryu@.service"):
+            booted.add_unit(f"{unit}.d/test.conf", settings)
         yield booted
 
 
-def check_service(systemd: Systemd) -> None:
-    """The program runs without privileges, and everything of its user's is in its directory, closed to others."""
-    pid = systemd.shell("systemctl show --property=MainPID --value vtep_ryu").strip()
-    status = as_status(systemd.shell(f"cat /proc/{pid}/status"))
-    assert "0" not in status["Uid"].split() + status["Gid"].split()
-    assert {name: status[name] for name in NO_CAPABILITY} == NO_CAPABILITY
-    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+def set_up_service(lab: Lab, systemd: Systemd) -> None:
+    """Follow the README and docs/service.rst until br0 is served."""
+    node, log = systemd.node, systemd.root / "run/log"
+    _, (create, *_), (settings,) = blocks("Your own bridge")
+    (systemd.root / "etc/default/openvswitch-switch").write_text(settings)
+    _, commands = blocks("Setting it up", PAGE)
+    (drop_in,) = (command for command in commands if "ovsdb-server.conf" in command)
+    systemd.shell(f"{create}; {drop_in}; systemctl start ovsdb-server")  # There is no such group yet.
+    node.socket.symlink_to(systemd.root / "run/openvswitch/db.sock")
+    node.start_vswitchd()
+    node.add_bridge()
+    lab.join(node, "10.2.2.1/24")
+    node.vtep_ctl("add-ps", "br0", "--", "set", "Physical_Switch", "br0", "tunnel_ips=10.2.2.1")
+
+    systemd.shell("; ".join(commands))
+    node.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653")
+    wait_until(lambda: "is served" in log.read_text(), 30, "br0 to be served", log.read_text)
+
+
+def check_services(systemd: Systemd, *units: str) -> None:
+    """The programs run without privileges, and everything of their user's is in their directories, closed to others."""
+    expected = []
+    for unit in units:
+        pid = systemd.shell(f"systemctl show --property=MainPID --value {unit}").strip()
+        status = as_status(systemd.shell(f"cat /proc/{pid}/status"))
+        assert "0" not in status["Uid"].split() + status["Gid"].split()
+        assert {name: status[name] for name in NO_CAPABILITY} == NO_CAPABILITY
+        assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+        name = unit.replace("@", "-")
+        place = f"/run/{name}"
+        expected += [
+            f"d 750 {place}",
+            f"d 750 /var/log/{name}",
+            f"l 777 {place}/db.sock",
+            f"s 700 {place}/vtep_ryu.{pid}.ctl",
+        ]
     found = systemd.shell(r"find / /run /tmp /dev/shm -xdev -user vtep_ryu -printf '%y %m %p\n'").splitlines()
-    directories = ["d 750 /run/vtep_ryu", "d 750 /var/log/vtep_ryu"]
-    expected = [*directories, "l 777 /run/vtep_ryu/db.sock", f"s 700 /run/vtep_ryu/vtep_ryu.{pid}.ctl"]
-    assert sorted(found) == expected
+    assert sorted(found) == sorted(expected)
 
 
 if LONG:  # For it needs a machine where a second systemd can be started, and making keys takes its time.
@@ -187,22 +221,9 @@ if LONG:  # For it needs a machine where a second systemd can be started, and ma
         lab: Lab, systemd: Systemd
     ) -> None:
         node, log = systemd.node, systemd.root / "run/log"
-        _, (create, *_), (settings,) = blocks("Your own bridge")
-        (systemd.root / "etc/default/openvswitch-switch").write_text(settings)
-        _, commands = blocks("Setting it up", PAGE)
-        (drop_in,) = (command for command in commands if "ovsdb-server.conf" in command)
-        systemd.shell(f"{create}; {drop_in}; systemctl start ovsdb-server")  # There is no such group yet.
-        node.socket.symlink_to(systemd.root / "run/openvswitch/db.sock")
-        node.start_vswitchd()
-        node.add_bridge()
-        lab.join(node, "10.2.2.1/24")
-        node.vtep_ctl("add-ps", "br0", "--", "set", "Physical_Switch", "br0", "tunnel_ips=10.2.2.1")
-
-        systemd.shell("; ".join(commands))
-        node.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653")
-        wait_until(lambda: "is served" in log.read_text(), 30, "br0 to be served", log.read_text)
+        set_up_service(lab, systemd)
         serves(lab, node, "z", 35)
-        check_service(systemd)
+        check_services(systemd, "vtep_ryu")
 
         def wait_connected(remote: str, times: int) -> None:
             wanted = f": connected to {remote}\n"
@@ -222,4 +243,42 @@ if LONG:  # For it needs a machine where a second systemd can be started, and ma
         systemd.shell("systemctl restart vtep_ryu")
         wait_connected("ssl:127.0.0.1:6640", 2)
         serves(lab, node, "w", 36)
-        check_service(systemd)
+        check_services(systemd, "vtep_ryu")
+
+    @pytest.mark.timeout(600)
+    def test_one_service_becomes_two_by_the_commands_of_the_page_and_either_can_be_restarted(
+        lab: Lab, systemd: Systemd
+    ) -> None:
+        node, units = systemd.node, ("vtep_ryu@6653", "vtep_ryu@6654")
+        set_up_service(lab, systemd)
+        managers, settings, services, controllers = blocks("From one to two", INSTANCES_PAGE)
+        systemd.shell("; ".join(managers))
+        (systemd.root / "etc/vtep_ryu.conf").write_text("\n".join(settings))
+        systemd.shell("; ".join(services))
+        for command in controllers:
+            node.shell(command)
+
+        def masters() -> list[str]:
+            return [row["target"] for row in node.rows("Controller", "Open_vSwitch") if row["role"] == "master"]
+
+        def stand_by() -> int:
+            return sum(row["role"] == "slave" for row in node.rows("Controller", "Open_vSwitch"))
+
+        def wait_owner(but: str = "") -> str:
+            """Wait until one of them, and not this one, is master, and the other slave; return which."""
+            what = "a master and a slave"
+            node.wait_until(lambda: stand_by() == 1 and len(masters()) == 1 and masters() != [but], 30, what)
+            (owner,) = masters()
+            return owner
+
+        owner = wait_owner()
+        serves(lab, node, "v", 37)
+        check_services(systemd, *units)
+        for _ in units:
+            _, _, port = owner.rpartition(":")
+            systemd.shell(f"systemctl restart vtep_ryu@{port}.service")
+            owner = wait_owner(but=owner)
+        serves(lab, node, "u", 38)
+        check_services(systemd, *units)
+        status = systemd.shell("ovs-appctl -t /run/vtep_ryu-6653/vtep_ryu.*.ctl vtep/status")
+        assert '"br0"' in status
