@@ -12,7 +12,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export VTEP_DATAPATH = $(DATAPATH)
 
 .NOTPARALLEL:
-.PHONY: help deps datapath venv lint unit test test-long docs bench demo lab soak clean
+.PHONY: help deps datapath venv lint unit test test-long docs bench demo lab soak deb deb-test clean
 .PHONY: lab-hands-on lab-how-to lab-understanding lab-fabric lab-failover lab-ovn
 
 help:  ## list the targets
@@ -92,6 +92,14 @@ lab-ovn: deps venv  ## docs/lab-ovn.rst in Mininet; ARGS=--test follows it
 soak: datapath deps venv  ## random changes, restarts and traffic, all checked; MINUTES=30, SEED= to see one again
 	@apps/isolate $(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(addprefix --seed ,$(SEED)) \
 		$(addprefix --first ,$(FIRST))
+
+deb:  ## a Debian package in build/: docs/packages.rst
+	@etc/debian-deps.sh python3-venv
+	@etc/make-deb.sh /usr/bin/python3
+
+deb-test: deb  ## install that on a clean Debian, follow docs/how-to.rst there, remove it; needs root and the network
+	@etc/debian-deps.sh debootstrap
+	@etc/debian/test.sh $$(ls -t build/vtep-ryu_*.deb | head -n 1)
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .venv.lock .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

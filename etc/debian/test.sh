@@ -1,0 +1,84 @@
+#!/bin/sh
+# Install the package $1 on a clean Debian, follow docs/how-to.rst there, purge it, and see that nothing of it is left.
+#
+# The Debian is made by debootstrap from the mirror that this machine's apt has, in a directory that goes at the end. Needs
+# root and the network; takes some minutes.
+
+set -eu
+
+package=$(realpath "$1")
+if [ "${2:-}" != inside ]; then
+    exec unshare --mount --pid --fork --kill-child -- "$0" "$package" inside
+fi
+
+suite=bookworm
+mirror=$(apt-cache policy | grep --only-matching --max-count 1 "http[^ ]*/debian $suite/main" | cut -d ' ' -f 1)
+root=$(mktemp -d)
+trap 'cd /; umount --recursive "$root"; rmdir "$root"' EXIT
+trap 'exit 1' HUP INT TERM
+mount -t tmpfs -o mode=755 tmpfs "$root"
+
+echo "=== a clean Debian from $mirror"
+debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$root.log" || { tail "$root.log" >&2; exit 1; }
+rm "$root.log"
+mount -t proc proc "$root/proc"
+mount -t sysfs sysfs "$root/sys"
+mount --rbind /dev "$root/dev"
+printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"  # There is no init that could start services.
+chmod +x "$root/usr/sbin/policy-rc.d"
+for file in /etc/resolv.conf /etc/hosts; do
+    cat "$file" >"$root$file"
+done
+mkdir "$root/test"
+cp -r apps docs "$package" "$root/test"
+
+inside() {
+    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 chroot "$root" "$@"
+}
+
+get() {
+    inside apt-get install --quiet=2 --yes -o Dpkg::Use-Pty=0 "$@" >"$root/test/apt.log" 2>&1 || {
+        cat "$root/test/apt.log" >&2
+        exit 1
+    }
+}
+
+# What is there, but for what apt, dpkg and libuuid, which makes UUIDs, note of their own work, and what is no file system
+# of the Debian's.
+state() {
+    (cd "$root" && find . -xdev \( -path ./test -o -path ./proc -o -path ./sys -o -path ./dev -o -path ./tmp \
+        -o -path ./var/cache -o -path ./var/lib/apt -o -path ./var/lib/dpkg -o -path './var/log/apt' -o -name dpkg.log \
+        -o -path ./var/lib/libuuid/clock.txt -o -name .pwd.lock \) -prune \
+        -o -printf '%p %y %m %u %g\n')
+    grep --invert-match --no-messages '^_' "$root/etc/passwd" "$root/etc/group" "$root/etc/shadow" "$root/etc/gshadow" |
+        sed "s|^$root||"
+    ls "$root/var/lib/dpkg/info" "$root/var/log"
+    inside dpkg-query --show --showformat '${Package} ${db:Status-Abbrev}\n'
+}
+
+echo "=== what it depends on, and what the page needs"
+get openvswitch-switch openvswitch-vtep systemd mininet iproute2 iputils-ping ethtool tcpdump procps
+state | sort >"$root.before"
+
+echo "=== $(basename "$package")"
+get "/test/$(basename "$package")"
+inside vtep-ryu --version
+inside getent passwd vtep_ryu
+[ "$(inside systemctl is-enabled vtep_ryu.service)" = enabled ]
+
+echo "=== docs/how-to.rst"
+inside sh -c 'cd /test && apps/isolate /usr/bin/python3 -B -m apps.labs.how_to --test'
+
+echo "=== again, as an upgrade: what was configured stays"
+echo "# a change" >>"$root/etc/vtep_ryu.conf"
+inside dpkg --force-confold --install "/test/$(basename "$package")" >/dev/null
+[ "$(tail -n 1 "$root/etc/vtep_ryu.conf")" = "# a change" ]
+
+echo "=== and away, with what the service would leave"
+inside install --directory --owner vtep_ryu --group vtep_ryu --mode 750 /var/log/vtep_ryu
+inside install --owner vtep_ryu --group vtep_ryu --mode 640 /dev/null /var/log/vtep_ryu/events.jsonl
+inside apt-get purge --quiet=2 --yes vtep-ryu >/dev/null
+state | sort >"$root.after"
+difference=$(diff "$root.before" "$root.after") || { printf 'left or lost:\n%s\n' "$difference" >&2; exit 1; }
+rm "$root.before" "$root.after"
+echo "=== nothing is left of it"
