@@ -6,7 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from apps.lab import Lab, Node, wait_until
 from tests.system import command, support
 from tests.system.pki import Pki
 from tests.system.service import Confined, Systemd, libraries
+from tests.system.test_metrics import GET
 from tests.system.test_readme import blocks
 
 ROOT = Path(__file__).parents[2]
@@ -193,9 +194,9 @@ def set_up_service(lab: Lab, systemd: Systemd) -> None:
     wait_until(lambda: "is served" in log.read_text(), 30, "br0 to be served", log.read_text)
 
 
-def check_services(systemd: Systemd, *units: str) -> None:
+def check_services(systemd: Systemd, *units: str, more: Sequence[str] = ()) -> None:
     """The programs run without privileges, and everything of their user's is in their directories, closed to others."""
-    expected = []
+    expected = [*more]
     for unit in units:
         pid = systemd.shell(f"systemctl show --property=MainPID --value {unit}").strip()
         status = as_status(systemd.shell(f"cat /proc/{pid}/status"))
@@ -239,11 +240,16 @@ if LONG:  # For it needs a machine where a second systemd can be started, and ma
         configuration, *_ = blocks("The program", TLS_PAGE)
         systemd.shell("; ".join((*keys, *open_vswitch, *modes)))
         of_databases = (line for line in configuration if not line.startswith(("ctl_", "ca_certs")))
-        (systemd.root / "etc/vtep_ryu.conf").write_text("\n".join(of_databases))
+        log_of_events = "/var/log/vtep_ryu/events.jsonl"
+        seen = ("metrics_listen = 127.0.0.1:9279", f"event_log = {log_of_events}")
+        (systemd.root / "etc/vtep_ryu.conf").write_text("\n".join((*of_databases, *seen)))
         systemd.shell("systemctl restart vtep_ryu")
         wait_connected("ssl:127.0.0.1:6640", 2)
         serves(lab, node, "w", 36)
-        check_services(systemd, "vtep_ryu")
+        check_services(systemd, "vtep_ryu", more=[f"f 600 {log_of_events}"])
+        metrics = node.run(sys.executable, "-c", GET, "http://127.0.0.1:9279/metrics")
+        assert "\nprocess_cpu_seconds_total " in metrics
+        assert '\nvtep_switch_served{physical_switch="br0"} 1.0\n' in metrics
 
     @pytest.mark.timeout(600)
     def test_one_service_becomes_two_by_the_commands_of_the_page_and_either_can_be_restarted(

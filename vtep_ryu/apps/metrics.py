@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from ryu.lib import hub
@@ -57,4 +60,15 @@ class Metrics:
             self._events,
             {kind: sum(client.errors[kind] for client in self._clients) for kind in ERRORS},
             self._build,
+            _process(),
         )
+
+
+def _process() -> dict[str, float]:
+    """As any program has it. prometheus_client would read what the service is not shown, and say nothing there."""
+    _, resident, *_ = Path("/proc/self/statm").read_text().split()
+    return {
+        "process_cpu_seconds_total": time.process_time(),
+        "process_resident_memory_bytes": int(resident) * os.sysconf("SC_PAGE_SIZE"),
+        "process_open_fds": sum(1 for _ in Path("/proc/self/fd").iterdir()),
+    }

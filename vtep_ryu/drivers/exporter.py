@@ -15,7 +15,7 @@ from typing import Any
 
 import eventlet
 import eventlet.wsgi
-from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.samples import Sample
 
@@ -52,10 +52,19 @@ class Exporter:
         """Answer for ever."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
-        ProcessCollector(registry=registry)
         site = make_wsgi_app(registry, disable_compression=True)
+
+        def answer(request: Any, start: Any) -> Any:
+            try:
+                return site(request, start)
+            except Exception:
+                # Who asks does not end what forwards.
+                LOG.exception("metrics cannot be read")
+                start("500 Internal Server Error", [])
+                return [b"there is an error in vtep_ryu, of which its log says more"]
+
         options = {"log": LOG, "log_output": False, "debug": False, "max_size": CLIENTS}
-        eventlet.wsgi.server(self._socket, site, socket_timeout=CLIENT_SECONDS, **options)
+        eventlet.wsgi.server(self._socket, answer, socket_timeout=CLIENT_SECONDS, **options)
 
     def collect(self) -> Iterator[Any]:
         """What a registry of prometheus_client asks its collectors for."""

@@ -47,7 +47,7 @@ Series: TypeAlias = Iterable[tuple[Labels, float | Delays]]
 class Sources:
     """Where metrics are read: of databases whether they are connected, of bridges how many are in which state.
 
-    errors are those that the databases' clients count, build is what the program is.
+    errors are those that the databases' clients count, build is what the program is, process what it takes.
     """
 
     site: Site
@@ -56,6 +56,7 @@ class Sources:
     events: Events
     errors: Mapping[str, int]
     build: Mapping[str, str]
+    process: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,10 @@ def _of_switches(
 
 def _one(name: str, kind: str, text: str, read: Callable[[Served], float | Delays]) -> Metric:
     return _of_switches(name, kind, (), text, lambda served: [((), read(served))])
+
+
+def _process(name: str, kind: str, text: str) -> Metric:
+    return Metric(name, kind, (), text, lambda sources: [((), sources.process[name])])
 
 
 def _errors(sources: Sources) -> Series:
@@ -291,5 +296,8 @@ METRICS = (
     _bindings("vtep_binding_received_bytes_total", "Bytes of these.", "bytes_from_local"),
     _bindings("vtep_binding_sent_packets_total", "Frames that a binding sent.", "packets_to_local"),
     _bindings("vtep_binding_sent_bytes_total", "Bytes of these.", "bytes_to_local"),
+    _process("process_cpu_seconds_total", COUNTER, "Processor time that the program has taken, in seconds."),
+    _process("process_resident_memory_bytes", GAUGE, "Memory that the program has, in bytes."),
+    _process("process_open_fds", GAUGE, "File descriptors that the program has open."),
 )
-"""All of them. Of the process itself, prometheus_client's process_... metrics are beside them."""
+"""All of them."""
