@@ -3,6 +3,7 @@
 import random
 import re
 import struct
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -257,3 +258,21 @@ def test_a_source_that_no_row_names_is_counted_and_reaches_no_port(site: Site) -
             site.peers[PEER].send_vxlan(frame, 5000 if number % 2 else 4999, VTEP, NOBODY if number % 2 else PEER)
         grows(site, before, frames_unclassified=len(frames))
         assert not any(is_payload(frame)(came) for frame in frames for came in arriving.quiet())
+
+
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.0\r\n\r\n", bytes(64), b"\xff" * 64, b"\x04\x0e" + bytes(6)], ids=["http", "0", "ff", "mod"]
+)
+def test_who_speaks_no_openflow_is_hung_up_on_and_that_is_said_once(site: Site, data: bytes) -> None:
+    script = f"""
+import socket
+for _ in range(3):
+    caller = socket.create_connection(("127.0.0.1", 6653))
+    caller.sendall({data!r})
+    try:
+        assert caller.recv(1) == b""
+    except ConnectionResetError:  # It has not read what came.
+        pass
+"""
+    site.node.run(sys.executable, "-c", script)
+    assert site.node.app.log().count("OpenFlow: 127.0.0.1 is refused: it speaks no OpenFlow") == 1

@@ -85,9 +85,11 @@ def forwards(site: Site) -> bool:
     return all(site.first.ping(each, count=1) == 1 for each in (site.second, site.remote))
 
 
-def test_it_takes_over_what_ovs_vtep_has_left_and_keeps_the_rows_of_the_nvc(site: Site) -> None:
+def test_it_takes_over_what_ovs_vtep_has_left_once_that_has_ended_and_keeps_the_rows_of_the_nvc(site: Site) -> None:
     node = site.node
     start_emulator(site)
+    wrong = f"br0 is served by ovs-vtep, process {site.emulator.pid}: end that first (ovs-appctl -t ovs-vtep exit)"
+    assert outcome(node, "--detach", "br0") == (1, "", f"vtep-ryu: {wrong}\n")
     site.emulator.stop()
     assert bridges(node) == {"br-phy", "br0", "br0_vtep_ls1", "vtep_bfd"}
     before = support.identities(node, *NVCS)
@@ -102,7 +104,7 @@ def test_it_takes_over_what_ovs_vtep_has_left_and_keeps_the_rows_of_the_nvc(site
     node.wait_until(lambda: support.physical_ports(node) == {"p0", "p1", "p2"}, what="no rows of its patch ports")
 
 
-def test_the_flows_of_ovs_vtep_go_where_the_bridge_has_a_controller_too(site: Site) -> None:
+def test_without_a_clean_up_ovs_vtep_forwards_and_its_flows_go_again_though_there_is_a_controller(site: Site) -> None:
     node = site.node
     site.vtep.detach()
     site.vtep.exit()
@@ -127,21 +129,6 @@ def test_ovs_vtep_takes_back_a_bridge_that_was_cleaned_up(site: Site) -> None:
     assert support.physical_ports(node) == {"p0", "p1", "p2"}
     assert support.identities(node, *NVCS) == before
     assert "|WARN|" not in log.read_text()[said:]
-
-
-def test_ovs_vtep_forwards_on_a_bridge_that_was_not_cleaned_up(site: Site) -> None:
-    site.vtep.detach()
-    site.vtep.exit()
-    start_emulator(site)
-
-
-def test_while_ovs_vtep_serves_the_bridge_it_says_so_in_one_line(site: Site) -> None:
-    node = site.node
-    start_emulator(site)
-    left = bridges(node)
-    wrong = f"br0 is served by ovs-vtep, process {site.emulator.pid}: end that first (ovs-appctl -t ovs-vtep exit)"
-    assert outcome(node, "--detach", "br0") == (1, "", f"vtep-ryu: {wrong}\n")
-    assert bridges(node) == left
 
 
 def test_what_ovs_vtep_has_for_another_bridge_stays(site: Site) -> None:

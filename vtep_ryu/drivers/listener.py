@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -21,8 +22,11 @@ LOG = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 10.0
 FIRST_BYTE_SECONDS = 1.0
+HELLO = re.compile(rb"[\x01-\x06](?:\x00.*)?", re.DOTALL)
+"""How OpenFlow begins, in whichever version: with that, and OFPT_HELLO."""
+
 TLS_HANDSHAKE = b"\x16"
-"""The first byte of a TLS connection; OpenFlow's is its version."""
+"""The first byte of a TLS connection."""
 
 MOST_REMEMBERED = 1000
 
@@ -55,10 +59,12 @@ class Listener(hub.StreamServer):  # type: ignore[misc]
         first = b""
         # Both sides begin at once (OpenFlow 1.3, section 6.3.1).
         with contextlib.suppress(OSError), hub.Timeout(FIRST_BYTE_SECONDS, False):
-            first = plain.recv(1, socket.MSG_PEEK)
-        if first == TLS_HANDSHAKE:
+            first = plain.recv(2, socket.MSG_PEEK)
+        if first and not HELLO.fullmatch(first):
             plain.close()
-            self._say(address[0], "is refused: it speaks TLS, which ctl_privkey, ctl_cert and ca_certs are for")
+            is_tls = first.startswith(TLS_HANDSHAKE)
+            speaks = "speaks TLS, which ctl_privkey, ctl_cert and ca_certs are for" if is_tls else "speaks no OpenFlow"
+            self._say(address[0], f"is refused: it {speaks}")
             return
         self._said.pop(address[0], None)
         self._serve(Intake(plain), address)
