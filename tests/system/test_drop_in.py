@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from apps.lab import Lab, Node
+from apps.lab.node import SCHEMA_DIRECTORY
 from tests.system import command, support
 from tests.system.command import END_SECONDS, PROGRAM, alive, applications, served, the_application
 
@@ -143,3 +144,70 @@ def test_two_on_one_machine_do_not_meet_though_their_bridges_have_the_same_datap
 def _bindings(node: Node, bridge: str) -> int:
     """How many bindings leave a bridge by one of its ports."""
     return node.ofctl("dump-flows", bridge, "table=8").count("output:")
+
+
+class Simulated:
+    """Databases and a switch in a directory of their own, on a machine with others, as OVN's tests have it."""
+
+    def __init__(self, node: Node, name: str) -> None:
+        self._node = node
+        self.directory = node.directory / name
+        self.directory.mkdir()
+        for schema in ("vswitch", "vtep"):
+            database = self.directory / f"{schema}.db"
+            self.run("ovsdb-tool", "create", str(database), str(SCHEMA_DIRECTORY / f"{schema}.ovsschema"))
+        files = (str(self.directory / f"{schema}.db") for schema in ("vswitch", "vtep"))
+        self._daemon("ovsdb-server", f"--remote=punix:{self.directory}/db.sock", *files)
+        self._daemon("ovs-vswitchd", "--enable-dummy=system")
+        settings = ("datapath-type=dummy", "other-config:datapath-id=fedcba9876543210", "fail-mode=secure")
+        protocols = "protocols=[OpenFlow10,OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14,OpenFlow15]"
+        self.run("ovs-vsctl", "add-br", "br-vtep", "--", "set", "Bridge", "br-vtep", *settings, protocols)
+        for port in ("p0", "p1"):
+            self.run("ovs-vsctl", "add-port", "br-vtep", port, "--", "set", "Interface", port, "type=dummy")
+        self.run("vtep-ctl", "add-ps", "br-vtep", "--", "set", "Physical_Switch", "br-vtep", "tunnel_ips=1.2.3.4")
+
+    def run(self, *argv: str) -> str:
+        """A command with the directory in its environment."""
+        places = (f"{place}={self.directory}" for place in ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR"))
+        return self._node.run("env", *places, *argv)
+
+    def _daemon(self, name: str, *arguments: str) -> None:
+        self.run(name, "-vconsole:off", "--detach", "--no-chdir", "--pidfile", "--log-file", *arguments)
+
+    def ports(self) -> int:
+        """How many Physical_Port rows there are."""
+        return self.run("vtep-ctl", "show").count("Physical_Port")
+
+    def warnings(self) -> list[str]:
+        """What ovs-vswitchd has warned of, of the connection to its controller."""
+        return re.findall(
+            r".*\|(?:rconn|connmgr|vconn)\|(?:WARN|ERR)\|.*", (self.directory / "ovs-vswitchd.log").read_text()
+        )
+
+    def end(self) -> None:
+        """End both daemons."""
+        for name in ("ovs-vswitchd", "ovsdb-server"):
+            self.run("ovs-appctl", "-t", name, "exit")
+
+
+def test_two_with_databases_of_their_own_do_not_meet_though_their_bridges_are_called_the_same(
+    lab: Lab, link: str
+) -> None:
+    node = lab.node("sims")
+    sims = [Simulated(node, name) for name in ("one", "two")]
+    for sim in sims:
+        options = (f"--log-file={sim.directory}/ovs-vtep.log", f"--pidfile={sim.directory}/ovs-vtep.pid")
+        sim.run(link, *options, "--detach", "--no-chdir", "br-vtep")
+        node.wait_until(lambda sim=sim: sim.ports() == 2, what="rows of both ports")
+    assert len(applications(node)) == 2
+    for sim in sims:
+        sim.run("vtep-ctl", "add-ls", "ls0", "--", "bind-ls", "br-vtep", "p0", "100", "ls0")
+        sim.run("vtep-ctl", "set", "Logical_Switch", "ls0", "tunnel_key=5000")
+        flows = ("ovs-ofctl", "-O", "OpenFlow13", "dump-flows", "br-vtep", "table=8")
+        node.wait_until(lambda sim=sim, flows=flows: "output:" in sim.run(*flows), what="the flow of its binding")
+    assert [sim.warnings() for sim in sims] == [[], []]
+    for sim in sims:
+        sim.run("ovs-appctl", "-t", "ovs-vtep", "exit")
+    node.wait_until(lambda: not command.commands(node) | applications(node), END_SECONDS, "all to end")
+    for sim in sims:
+        sim.end()
