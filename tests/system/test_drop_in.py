@@ -3,6 +3,8 @@
 import fcntl
 import os
 import re
+import select
+import signal
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -144,6 +146,32 @@ def test_two_on_one_machine_do_not_meet_though_their_bridges_have_the_same_datap
 def _bindings(node: Node, bridge: str) -> int:
     """How many bindings leave a bridge by one of its ports."""
     return node.ofctl("dump-flows", bridge, "table=8").count("output:")
+
+
+def test_who_waits_at_a_terminal_sees_after_some_seconds_what_for(node: Node) -> None:
+    node.vswitchd.stop()
+    node.ovsdb_server.signal(signal.SIGSTOP)
+    try:
+        assert_shown(node, "asking databases and application ...", "doctor")
+        assert_shown(node, "cleaning up br0: waiting for an answer ...", "--cleanup", "br0")
+    finally:
+        node.ovsdb_server.signal(signal.SIGCONT)
+    assert_shown(node, "br0: has not connected yet, is ovs-vswitchd running? Waiting for it", "br0")
+    node.start_vswitchd()
+
+
+def assert_shown(node: Node, wanted: str, *argv: str) -> None:
+    """On a terminal, vtep-ryu with these arguments says this; then it is ended."""
+    ours, theirs = os.openpty()
+    process = node.popen(PROGRAM, *argv, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    seen = ""
+    while wanted not in seen:
+        assert select.select([ours], [], [], 30)[0], seen
+        seen += os.read(ours, 4096).decode()
+    process.terminate()
+    process.wait(30)
+    os.close(ours)
 
 
 class Simulated:

@@ -33,7 +33,7 @@ def clean_up(name: str, databases: Databases, directory: Path) -> int:
 
     def attempt(steps: Steps[T]) -> T | None:
         try:
-            return wait_for(steps)
+            return wait_for(steps, f"cleaning up {name}: waiting for an answer")
         except NoAnswer as problem:
             problems.append(problem)
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ T = TypeVar("T")
 Steps: TypeAlias = Generator[float, None, T]
 
 SOON = 0.02
+QUIET_SECONDS = 2.0
+"""How long nothing may be seen to happen."""
 NO_ANSWER = "no answer"
 
 
@@ -53,11 +56,16 @@ def run(*argv: str, stdin: str = "") -> Steps[Done]:
         return Done("", lines[-1].rpartition("|")[2].removeprefix(f"{argv[0]}: "))
 
 
-def wait_for(steps: Steps[T]) -> T:
-    """Do it all now."""
+def wait_for(steps: Steps[T], what: str = "") -> T:
+    """Do it all now. Somebody at a terminal is told what it is, when it takes long."""
+    late = time.monotonic() + QUIET_SECONDS
     while True:
         try:
             time.sleep(next(steps))
         except StopIteration as end:
             result: T = end.value
             return result
+        if what and time.monotonic() > late:
+            if sys.stderr.isatty():
+                print(f"{what} ...", file=sys.stderr)
+            what = ""

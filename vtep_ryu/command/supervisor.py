@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import socket
+import sys
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from vtep_ryu.command.applications import Application
 from vtep_ryu.command.bridge import Failure
 from vtep_ryu.command.child import HOST, Child, log_level
 from vtep_ryu.command.databases import Databases, NoAnswer
-from vtep_ryu.command.steps import SOON, Steps
+from vtep_ryu.command.steps import QUIET_SECONDS, SOON, Steps
 from vtep_ryu.drivers import unixctl
 from vtep_ryu.drivers.unixctl import Caller
 from vtep_ryu.show.commands import Question, Unanswerable
@@ -36,6 +37,8 @@ RESTART_SECONDS = 10.0
 """Between two starts of an application that ends by itself; the first comes at once. As ovs.daemon's monitor does."""
 
 PATIENCE_SECONDS = 10.0
+"""Until it is logged what has not happened; for somebody at a terminal that is long."""
+
 NEVER = 3600.0
 NOT_OURS = (6633, 6640)
 """Ports that an NVC or the databases may want: OpenFlow's old one, which some documents use for OVSDB, and OVSDB's."""
@@ -193,7 +196,7 @@ class Supervisor:
 
     def _await_listening(self, child: Child) -> Steps[Application | None]:
         """Wait until a child listens; None where it ends instead."""
-        patience = time.monotonic() + PATIENCE_SECONDS
+        patience = time.monotonic() + (QUIET_SECONDS if sys.stderr.isatty() else PATIENCE_SECONDS)
         application: Application | None = None
         while child.running:
             if time.monotonic() > patience:
@@ -227,7 +230,7 @@ class Supervisor:
 
     def _await_served(self, application: Application) -> Steps[bool]:
         """Wait until the bridge's flows are in, or another instance has it; return whether that is so."""
-        patience = time.monotonic() + PATIENCE_SECONDS
+        patience = time.monotonic() + (QUIET_SECONDS if sys.stderr.isatty() else PATIENCE_SECONDS)
         while not application.gone:
             status = yield from application.status()
             if status and self._name in status["bridges"]:

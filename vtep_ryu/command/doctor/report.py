@@ -50,9 +50,14 @@ def main(argv: Sequence[str], directory: Path) -> NoReturn:
     parser.add_argument("--format", choices=("text", "json"), default="text", help="For people, or for programs.")
     options = parser.parse_args(argv[:end])
     where = databases.of_application(argv[end + 1 :])
-    facts = wait_for(gather(options.ps_name, where, directory))
-    findings = [finding for check in CHECKS for finding in check(facts)]
-    print(as_json(findings) if options.format == "json" else as_text(findings))
+    facts = wait_for(gather(options.ps_name, where, directory), "asking databases and application")
+    findings = []
+    for finding in (finding for check in CHECKS for finding in check(facts)):
+        findings.append(finding)
+        if options.format == "text":
+            print(as_text(finding), flush=True)  # At once: others may take a while.
+    if options.format == "json":
+        print(as_json(findings))
     sys.exit(max((finding.verdict for finding in findings), default=Verdict.OK))
 
 
@@ -63,13 +68,11 @@ def as_json(findings: Sequence[Finding]) -> str:
     return json.dumps({"verdict": worst.name.lower(), "findings": lines}, indent=2)
 
 
-def as_text(findings: Sequence[Finding]) -> str:
-    """For people: a line each, and below it what to do."""
-    lines = []
-    for each in findings:
-        lines.append(_printable(f"{each.verdict.name.lower():<8}{each.check:<11} {each.subject}: {each.says}"))
-        lines += [_printable(f"{'':<8}{'':<11} -> {each.advice}")] if each.advice else []
-    return "\n".join(lines)
+def as_text(finding: Finding) -> str:
+    """For people: a line, and below it what to do."""
+    head = f"{finding.verdict.name.lower():<8}{finding.check:<11}"
+    advice = f"\n{'':<19} -> {_printable(finding.advice)}" if finding.advice else ""
+    return f"{_printable(f'{head} {finding.subject}: {finding.says}')}{advice}"
 
 
 def _printable(line: str) -> str:
