@@ -197,7 +197,7 @@ class Reconciler:
                 impossible = [flow for source in learn.IMPOSSIBLE for flow in counters(p.LEARN, source)]
                 self.vtep.drops.read(classify, impossible, counters(p.UNDELIVERED))
                 self.vtep.measures.tunnels.read(classify)
-                self.vtep.measures.tunnel_ports = {port: self.switch.carried(port) for port in self.vtep.tunnel_ports}
+                self.vtep.measures.tunnel_ports = {port: self.switch.sent(port) for port in self.vtep.tunnel_ports}
                 if self.served:  # Else the flows of a binding may be still to come.
                     self.vtep.measures.bindings = of_bindings(counted, self.vtep.bindings, self.vtep.ports)
                     report(self.vtep.measures.bindings)

@@ -105,8 +105,8 @@ class Measures:
         self.bindings: Mapping[tuple[str, int], BindingStats] = {}
         """By the UUID of the Physical_Port row and the VLAN."""
 
-        self.tunnel_ports: Mapping[int, tuple[int, int, int, int]] = {}
-        """Packets and bytes received, and sent, by the tunnel ports, by OpenFlow number."""
+        self.tunnel_ports: Mapping[int, tuple[int, int]] = {}
+        """Packets and bytes sent by the tunnel ports, by OpenFlow number."""
 
     def replaced(self, before: Rendering, now: Rendering) -> None:
         """Take in that the switch has one thing of a unit in place of another."""

@@ -149,8 +149,8 @@ def _tunnels(name: str, what: str, index: int) -> Metric:
 def _tunnel_ports(name: str, text: str, index: int) -> Metric:
     def read(served: Served) -> Series:
         ports = {port.number: port.name for port in served.vtep.ports.values()}
-        carried = served.vtep.measures.tunnel_ports
-        return [((ports[number],), counts[index]) for number, counts in carried.items() if number in ports]
+        sent = served.vtep.measures.tunnel_ports
+        return [((ports[number],), counts[index]) for number, counts in sent.items() if number in ports]
 
     return _of_switches(name, COUNTER, ("port",), text, read)
 
@@ -288,10 +288,8 @@ METRICS = (
     _of_switches("vtep_tunnel_bfd_up", GAUGE, ("remote",), "Whether BFD says that another VTEP is reached.", _sessions),
     _tunnels("vtep_tunnel_received_packets_total", "Frames", 0),
     _tunnels("vtep_tunnel_received_bytes_total", "Bytes of inner frames", 1),
-    _tunnel_ports("vtep_tunnel_port_received_packets_total", "Frames that came by all tunnels of a tunnel port.", 0),
-    _tunnel_ports("vtep_tunnel_port_received_bytes_total", "Bytes of these.", 1),
-    _tunnel_ports("vtep_tunnel_port_sent_packets_total", "Frames that left by all tunnels of a tunnel port.", 2),
-    _tunnel_ports("vtep_tunnel_port_sent_bytes_total", "Bytes of these.", 3),
+    _tunnel_ports("vtep_tunnel_port_sent_packets_total", "Frames that left by all tunnels of a tunnel port.", 0),
+    _tunnel_ports("vtep_tunnel_port_sent_bytes_total", "Bytes of these.", 1),
     _bindings("vtep_binding_received_packets_total", "Frames that a binding received.", "packets_from_local"),
     _bindings("vtep_binding_received_bytes_total", "Bytes of these.", "bytes_from_local"),
     _bindings("vtep_binding_sent_packets_total", "Frames that a binding sent.", "packets_to_local"),
