@@ -196,21 +196,15 @@ def set_up_service(lab: Lab, systemd: Systemd) -> None:
 
 def check_services(systemd: Systemd, *units: str, more: Sequence[str] = ()) -> None:
     """The programs run without privileges, and everything of their user's is in their directories, closed to others."""
-    expected = [*more]
+    expected = ["d 750 /var/log/vtep_ryu", *more]
     for unit in units:
         pid = systemd.shell(f"systemctl show --property=MainPID --value {unit}").strip()
         status = as_status(systemd.shell(f"cat /proc/{pid}/status"))
         assert "0" not in status["Uid"].split() + status["Gid"].split()
         assert {name: status[name] for name in NO_CAPABILITY} == NO_CAPABILITY
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
-        name = unit.replace("@", "-")
-        place = f"/run/{name}"
-        expected += [
-            f"d 750 {place}",
-            f"d 750 /var/log/{name}",
-            f"l 777 {place}/db.sock",
-            f"s 700 {place}/vtep_ryu.{pid}.ctl",
-        ]
+        place = f"/run/{unit.replace('@', '-')}"
+        expected += [f"d 750 {place}", f"l 777 {place}/db.sock", f"s 700 {place}/vtep_ryu.{pid}.ctl"]
     found = systemd.shell(r"find / /run /tmp /dev/shm -xdev -user vtep_ryu -printf '%y %m %p\n'").splitlines()
     assert sorted(found) == sorted(expected)
 
