@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from apps.lab import Frame, Host, Lab, Node
 from apps.lab.frames import BROADCAST
+from apps.lab.underlay import Peer
 from tests.system import support
 from tests.system.support import ThreePorts, bind, new_frame, teach
 from tests.system.tunnels import configure
@@ -56,17 +57,21 @@ def wait_value(node: Node, wanted: float, name: str, **labels: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab) -> ThreePorts:
+def peer(lab: Lab) -> Peer:
+    """Another VTEP."""
+    return lab.peer("peer", "10.2.2.2/24")
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, peer: Peer) -> ThreePorts:
     """A VTEP whose metrics have a series each: with a tunnel that has BFD, and a port that has flooded."""
     node = lab.node("a", "10.2.2.1/24")
-    peer = lab.peer("peer", "10.2.2.2/24")
     hosts = [node.add_port(f"p{number}") for number in range(3)]
     support.set_up(node, *OPTIONS)
     support.add_logical_switch(node, "ls0", 5000, "10.2.2.2")
     bind(node, "ls0", "p0", "p1")
     node.wait_until(lambda: node.rows("Tunnel"), what="the tunnel")
     configure(node, "10.2.2.2", "bfd_params", enable=True)
-    peer.send_vxlan(new_frame(lab.new_mac(), hosts[0].mac), 5000, to="10.2.2.1")
     node.wait_until(lambda: flooded(node, hosts[0]), 30, "storm control")
     return ThreePorts(node, *hosts, lab)
 
@@ -154,7 +159,17 @@ def test_traffic_and_drops_are_those_of_the_switch(site: ThreePorts) -> None:
         (dropped + 3, "vtep_frames_dropped_total", {"table": "classify"}),
     ):
         node.wait_until(lambda args=(wanted, name, labels): (value(node, args[1], **args[2]) or 0) >= args[0], 20, name)
-    assert value(node, "vtep_tunnel_received_packets_total", remote="10.2.2.2") == 1
+
+
+def test_what_comes_from_another_vtep_counts_by_that(site: ThreePorts, peer: Peer) -> None:
+    node, mac = site.node, site.lab.new_mac()
+
+    def is_counted() -> bool:
+        peer.send_vxlan(new_frame(mac, site.p0.mac), 5000, to="10.2.2.1")
+        return bool(value(node, "vtep_tunnel_received_packets_total", remote="10.2.2.2"))
+
+    node.wait_until(is_counted, 20, "frames that came")
+    assert value(node, "vtep_tunnel_received_bytes_total", remote="10.2.2.2")
 
 
 def test_what_is_sent_by_tunnels_counts_by_their_port(site: ThreePorts) -> None:
