@@ -42,7 +42,7 @@ class Site:
                 each.answered(bridge, queue[0] == name, self.now)
             for name, each in self.instances.items():
                 if queue[0] != name:
-                    each.handed(bridge, self.now)
+                    each.handed(bridge)
 
     def settle(self) -> int:
         """Let them share until nobody gives anything any more; return how many bridges were given."""
@@ -117,7 +117,7 @@ def owner_of(*bridges: str, controllers: int = 2) -> Ownership:
     return made
 
 
-def test_one_at_a_time_is_given_and_the_next_when_another_is_master_and_all_is_quiet() -> None:
+def test_one_at_a_time_is_given_and_the_next_as_soon_as_another_is_master() -> None:
     owner = owner_of("br0", "br1", "br2", "br3")
     assert owner.to_give(QUIET_SECONDS / 2) is None
     assert owner.to_give(10) == "br3"
@@ -126,8 +126,17 @@ def test_one_at_a_time_is_given_and_the_next_when_another_is_master_and_all_is_q
     assert owner.to_give(10 + HANDING_SECONDS / 2) is None
     assert owner.answered("br3", False, 11)
     assert owner.is_under_way("br3")
-    owner.handed("br3", 12)
+    owner.handed("br3")
     assert not owner.is_under_way("br3")
+    assert owner.to_give(12) == "br2"
+
+
+def test_nothing_more_is_given_while_others_come_and_go() -> None:
+    owner = owner_of("br0", "br1", "br2", "br3")
+    owner.give("br3", 10)
+    owner.answered("br3", False, 11)
+    owner.handed("br3")
+    owner.look({"br0", "br1", "br2"}, {"br0", "br1", "br2"}, dict.fromkeys(("br0", "br1", "br2"), 3), 12)
     assert owner.to_give(12 + QUIET_SECONDS / 2) is None
     assert owner.to_give(12 + QUIET_SECONDS) == "br2"
 
@@ -147,7 +156,7 @@ def test_a_turn_is_asked_for_before_one_is_given_and_left_to_others_when_that_is
     owner.answered("br3", False, 12)
     assert owner.to_give(12) is None
     assert TURN in owner.requests(), "another is not its master yet"
-    owner.handed("br3", 13)
+    owner.handed("br3")
     assert TURN not in owner.requests()
     assert owner.to_give(20) is None
     owner.take_turn(True)
@@ -170,7 +179,7 @@ def test_who_is_given_one_and_does_not_serve_it_keeps_nobody_elses_turn() -> Non
 def test_another_may_be_master_before_the_lock_is_known_to_be_gone() -> None:
     owner = owner_of("br0", "br1")
     owner.give("br1", 10)
-    owner.handed("br1", 11)
+    owner.handed("br1")
     assert owner.is_handing("br1"), "or it would be served again"
     assert owner.answered("br1", False, 12)
     assert not owner.is_under_way("br1")

@@ -16,6 +16,9 @@ LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 """Between two looks whether a bridge is to be given away."""
 
+TURN_SECONDS = 0.05
+"""The same while it is waited for the turn to do so."""
+
 AGAIN_SECONDS = 1.0
 """How soon the lock of a bridge is asked for anew of which another became the master while we had it."""
 
@@ -105,7 +108,7 @@ class Owner:
 
     def demoted(self, name: str) -> None:
         """Take in that another has become the master of a bridge."""
-        self._ownership.handed(name, time.monotonic())
+        self._ownership.handed(name)
         self._ask()
         if name in self.worked_on:
             LOG.warning("%s: another controller is its master now", name)
@@ -116,14 +119,18 @@ class Owner:
             hub.spawn_after(AGAIN_SECONDS, self._hwvtep.post, PassLock(name))
 
     def balance(self) -> None:
-        """Give away what is too much, for ever; to be run in a green thread."""
+        """Give away what is too much, one after another, for ever; to be run in a green thread."""
         while True:
-            hub.sleep(LOOK_SECONDS)
+            hub.sleep(TURN_SECONDS if self._ownership.wants_turn else LOOK_SECONDS)
             name = self._ownership.to_give(time.monotonic())
             self._ask()
             if name is not None:
                 LOG.info("%s: is given to another instance, which owns fewer switches", name)
                 self._give(name)
+                self._wait_given(name)
+                self._ask()  # It is the turn of who else waits, before it is ours again.
+                self._ownership.to_give(time.monotonic())
+                self._ask()
 
     def leave(self) -> None:
         """Hand over, one after another, what others can take over."""
@@ -131,7 +138,7 @@ class Owner:
         self._ask()
         for name in sorted(filter(self._ownership.has_heir, self.owned)):
             self._give(name)
-            if _wait(lambda name=name: not self._ownership.is_under_way(name), HANDING_SECONDS):
+            if self._wait_given(name):
                 LOG.info("%s: handed over", name)
 
     def _give(self, name: str) -> None:
@@ -139,6 +146,9 @@ class Owner:
         self._ownership.give(name, time.monotonic())
         self._rest(name, True)
         self._hwvtep.post(PassLock(name))
+
+    def _wait_given(self, name: str) -> bool:
+        return _wait(lambda: not self._ownership.is_under_way(name), HANDING_SECONDS)
 
     def _ask(self) -> None:
         requests = self._ownership.requests()

@@ -42,6 +42,7 @@ class Ownership:
         self._handing: dict[str, bool] = {}
         self._wants_turn = False
         self._has_turn = False
+        self._gave = 0.0
         self._changed = 0.0
 
     @property
@@ -78,7 +79,8 @@ class Ownership:
             self.owned[name] = None
         else:
             del self.owned[name]
-        self._changed = now
+        if name not in self._handing:
+            self._changed = now
         self._finish(name)
         return True
 
@@ -96,10 +98,11 @@ class Ownership:
     def to_give(self, now: float) -> str | None:
         """The bridge that is to be given away now, if any: one at a time, and last come, first gone.
 
-        So one that comes to who has enough already goes on to the next in turn.
+        So one that comes to who has enough already goes on to the next in turn. Who gives goes on as soon as another is
+        the master of what was given: what is its own doing is no reason to wait until all is quiet.
         """
         name = self._too_many(now)
-        is_under_way = bool(self._handing) and now - self._changed < HANDING_SECONDS
+        is_under_way = bool(self._handing) and now - self._gave < HANDING_SECONDS
         if name is None and not is_under_way:
             self._end_turn()
         self._wants_turn |= name is not None
@@ -109,9 +112,14 @@ class Ownership:
         """The bridge to give away when it is our turn."""
         if self._leaving or not self._rebalance or self.surplus() <= 0:
             return None
-        if now - self._changed < (HANDING_SECONDS if self._handing else QUIET_SECONDS):
+        if now - self._changed < QUIET_SECONDS or (self._handing and now - self._gave < HANDING_SECONDS):
             return None
         return next((name for name in reversed(self.owned) if self.has_heir(name) and name not in self._kept), None)
+
+    @property
+    def wants_turn(self) -> bool:
+        """Whether there is one to give away when it is our turn."""
+        return self._wants_turn
 
     def take_turn(self, has: bool) -> None:
         """Take in whether it has the lock of the turn."""
@@ -128,13 +136,12 @@ class Ownership:
     def give(self, name: str, now: float) -> None:
         """Take in that its lock is offered to others."""
         self._handing = {name: False}
-        self._changed = now
+        self._gave = now
 
-    def handed(self, name: str, now: float) -> None:
+    def handed(self, name: str) -> None:
         """Take in that another is the master of a bridge."""
         if name in self._handing:
             self._handing[name] = True
-        self._changed = now
         self._finish(name)
 
     def leave(self) -> None:
