@@ -10,7 +10,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 from ryu import cfg
@@ -27,7 +27,9 @@ from vtep_ryu.apps.logs import forget_origins, set_format
 from vtep_ryu.apps.metrics import Metrics, writer
 from vtep_ryu.apps.ownership import Owner
 from vtep_ryu.apps.reconciler import Reconciler
+from vtep_ryu.apps.soon import Soon
 from vtep_ryu.apps.switches import Switches
+from vtep_ryu.apps.wishes import Wishes
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.database import Database
 from vtep_ryu.core.events import Events
@@ -40,17 +42,9 @@ from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.control import Asked, Control, LogLevel, Status, Stop
 from vtep_ryu.drivers.hwvtep import HardwareVtep, LockAnswer
 from vtep_ryu.drivers.listener import Listener
-from vtep_ryu.drivers.openvswitch import Bridges, OpenVSwitch, Serve
+from vtep_ryu.drivers.openvswitch import Bridges, OpenVSwitch
 from vtep_ryu.drivers.ovsdb import AWAY, Link
-from vtep_ryu.drivers.publish import (
-    Forget,
-    LocalMac,
-    Post,
-    PublishMacs,
-    PublishStatistics,
-    PublishSwitches,
-    PublishTunnels,
-)
+from vtep_ryu.drivers.publish import Forget, LocalMac, PublishMacs, PublishStatistics, PublishTunnels
 from vtep_ryu.drivers.replies import ANSWER_NAMES, Identity, port_of, station_of
 from vtep_ryu.drivers.roles import Overtaken, is_demotion
 from vtep_ryu.drivers.switch import Switch
@@ -111,12 +105,16 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._control = Control(options.run_directory(os.environ, os.path.exists))
         databases = {each.name: AWAY for each in (self._hwvtep, self._openvswitch)}
         self._status = Status((), chosen.hardware_vtep_remotes, chosen.open_vswitch_remotes, (), (), (), databases, {})
+        self._told = self._status
         self._database = Database()
         self._events = Events(time.time, tell=writer(chosen.event_log))
         self._bridges: Bridges | None = None
+        self._by_datapath: dict[int | None, list[Bridge]] = {}
         self._vteps: dict[str, Vtep] = {}
         self._published: set[str] = set()
         self._switches = Switches()
+        self._refresh = Soon(self._refresh_now)
+        self._post_status = Soon(self._post_status_now)
         is_probed = not all(each.startswith("unix:") for each in chosen.hardware_vtep_remotes)
         self._owner = Owner(self._hwvtep, chosen.rebalance, is_probed, self._switches.rest, self._forget, self._refresh)
         self._answers = Answers(
@@ -127,8 +125,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         Metrics(self._answers.site, lambda: self._status, self._events, clients).start(chosen.metrics_listen)
         self._settling = False
         self._counting = False
-        self._served: Serve | None = None
-        self._posted: Post | None = None
+        self._wishes = Wishes(self._hwvtep, self._openvswitch)
 
     def start(self) -> Any:
         """Start following the databases; returns a green thread: without any, Ryu ends as if all were well."""
@@ -162,7 +159,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     def _follow(self, companion: Companion[Any, Any], receive: Callable[[Any], None]) -> None:
         def take_in(value: Any) -> None:
             if isinstance(value, Link):
-                self._post_status(databases={**self._status.databases, companion.name: value})
+                self._tell(databases={**self._status.databases, companion.name: value})
             else:
                 receive(value)
 
@@ -173,7 +170,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         scheme, host, port = listening.place(cfg.CONF)
         while not listening.obstacle(host, port):
             hub.sleep(0.01)
-        self._post_status(listen=(f"{scheme}:[{host}]:{port}" if ":" in host else f"{scheme}:{host}:{port}",))
+        self._tell(listen=(f"{scheme}:[{host}]:{port}" if ":" in host else f"{scheme}:{host}:{port}",))
         while listening.obstacle(host, port):
             hub.sleep(LISTENER_SECONDS)
         raise RuntimeError(f"{host}:{port} is not listened on any more")
@@ -189,20 +186,25 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._owner.leave()
         self._control.end(stop.signal)
 
-    def _post_status(self, **changes: Any) -> None:
+    def _tell(self, **changes: Any) -> None:
+        """Have the status say so."""
+        self._status = dataclasses.replace(self._status, **changes)
+        self._post_status()
+
+    def _post_status_now(self) -> None:
         counters = {name: vtep.counters.copy() for name, vtep in sorted(self._vteps.items())}
         ownership = {"owned": tuple(sorted(self._owner.owned)), "standby": self._owner.standby}
-        status = dataclasses.replace(self._status, counters=counters, **ownership, **changes)
-        if status != self._status:
-            self._status = status
-            self._control.post(status)
+        self._status = dataclasses.replace(self._status, counters=counters, **ownership)
+        if self._status != self._told:
+            self._told = self._status
+            self._control.post(self._status)
 
     def _on_served(self) -> None:
         served = (each.vtep.name for each in self._switches.reconcilers.values() if each.served)
-        self._post_status(bridges=tuple(sorted(served)))
+        self._tell(bridges=tuple(sorted(served)))
 
-    def _on_reconciled(self) -> None:
-        self._post_wishes()
+    def _on_reconciled(self, name: str) -> None:
+        self._post_wishes({name})
         if not self._counting:
             self._counting = True
             hub.spawn_after(COUNTED_SECONDS, self._counted)
@@ -228,9 +230,12 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
 
     def _on_bridges(self, bridges: Bridges) -> None:
         self._bridges = bridges
-        self._refresh()
+        self._by_datapath = {}
+        for bridge in bridges.values():
+            self._by_datapath.setdefault(bridge.datapath_id, []).append(bridge)
+        self._refresh_now()  # A bridge that has gone is not to be looked for by anybody.
 
-    def _refresh(self) -> None:
+    def _refresh_now(self) -> None:
         """See to it that the bridges that are VTEPs, and no others, are served."""
         if self._bridges is None or not self._database.loaded:
             return
@@ -248,7 +253,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
                 self._publish(name, vtep.news(), False)
         if not self._settling:
             self._settle()
-        self._post_wishes()
+        self._post_wishes(self._vteps.keys())
         for identity in self._switches:
             self._serve(identity)
         for reconciler in self._switches.reconcilers.values():
@@ -273,25 +278,14 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         self._settling = False
         self._refresh()
 
-    def _post_wishes(self) -> None:
+    def _post_wishes(self, names: Set[str]) -> None:
+        """Have what these bridges need seen to."""
         assert self._bridges is not None
-        behind = {each.vtep.name for each in self._switches.reconcilers.values() if each.is_behind}
-        for name, vtep in self._vteps.items():
-            if name not in behind:
-                vtep.sessions.release()
-            tunnels, complete = vtep.sessions.news()
-            if tunnels or complete:
-                self._hwvtep.post(PublishTunnels(name, tunnels, complete))
-        ports = {name: vtep.sessions.ports() for name, vtep in self._vteps.items()}
-        serve = Serve(ports, frozenset(self._owner.owned))
-        if serve != self._served:
-            self._served = serve
-            self._openvswitch.post(serve)
-        faults = {uuid: fault for vtep in self._vteps.values() for uuid, fault in vtep.faults().items()}
-        wishes = PublishSwitches({name: self._bridges[name].ports for name in self._vteps}, faults)
-        if wishes != self._posted:
-            self._posted = wishes
-            self._hwvtep.post(wishes)
+        wanted = [each for each in self._switches.reconcilers.values() if each.vtep.name in names]
+        behind = {each.vtep.name for each in wanted if each.is_behind}
+        for name in names:
+            self._wishes.look(self._vteps[name], self._bridges[name].ports, name in behind)
+        self._wishes.post(self._vteps.keys(), self._owner.owned)
 
     def _publish(self, name: str, macs: dict[LocalMac, str | None], complete: bool) -> None:
         if complete:
@@ -308,7 +302,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
 
     def _bridge(self, identity: Identity) -> Bridge | None:
         """The bridge that a connected switch is, if it is one of this database."""
-        return next((each for each in (self._bridges or {}).values() if identity.is_of(each)), None)
+        return next(filter(identity.is_of, self._by_datapath.get(identity.datapath_id, ())), None)
 
     def _serve(self, identity: Identity) -> None:
         """Serve a connected switch if it is ours and a VTEP; if it is none, see to it that nothing of one is left."""
@@ -324,7 +318,8 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         elif name in self._owner.worked_on and identity not in self._switches.reconcilers:
             vtep, publish = self._vteps[name], functools.partial(self._publish, name)
             lead = functools.partial(self._lead, switch, name)
-            reconciler = Reconciler(vtep, switch, lead, publish, self._on_served, self._on_reconciled)
+            reconciled = functools.partial(self._on_reconciled, name)
+            reconciler = Reconciler(vtep, switch, lead, publish, self._on_served, reconciled)
             report = functools.partial(self._report, name)
             reporting = functools.partial(reconciler.report, self._statistics_interval, report)
             self._switches.serve(identity, reconciler, *((reporting,) if self._statistics_interval else ()))
