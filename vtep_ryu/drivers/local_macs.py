@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from vtep_ryu.core.model import UNKNOWN_DST
+from vtep_ryu.drivers.locators import Locators, Site
 from vtep_ryu.drivers.ovsdb import OvsdbClient
-from vtep_ryu.drivers.publish import Forget, KeyedWriter, LocalMac, Locators, Post, PublishMacs
+from vtep_ryu.drivers.publish import Forget, KeyedWriter, LocalMac, Post, PublishMacs
 
 UNICAST, MULTICAST = "Ucast_Macs_Local", "Mcast_Macs_Local"
 
@@ -30,6 +31,7 @@ class LocalMacs(KeyedWriter[LocalMac]):
         self._wanted: dict[str, dict[LocalMac, str]] = {}
         self._there: dict[LocalMac, set[tuple[str, Any]]] = defaultdict(set)
         self._keys: dict[Any, LocalMac] = {}
+        self._addresses: dict[Any, frozenset[str]] = {}
 
     def take(self, post: Post) -> None:
         super().take(post)
@@ -39,7 +41,8 @@ class LocalMacs(KeyedWriter[LocalMac]):
             return
         wanted = self._wanted.setdefault(post.physical_switch, {})
         if post.complete:
-            self._dirty.update(dict.fromkeys([*wanted, *self._there]))
+            self._dirty.update(dict.fromkeys(wanted))
+            self._completed.add(post.physical_switch)
             wanted.clear()
         for key, ip in post.macs.items():
             if ip is None:
@@ -49,16 +52,17 @@ class LocalMacs(KeyedWriter[LocalMac]):
             self._dirty[key] = None
 
     def follow(self, changed: Mapping[str, set[Any]], complete: bool) -> None:
+        super().follow(changed, complete)
         if complete:
-            self._there.clear()
-            self._keys.clear()
+            for each in (self._there, self._keys, self._addresses):
+                each.clear()
             self._dirty.update(dict.fromkeys(key for wanted in self._wanted.values() for key in wanted))
         for table in (UNICAST, MULTICAST):
             for uuid in changed.get(table, ()):
                 self._follow_row(table, uuid)
 
     def _follow_row(self, table: str, uuid: Any) -> None:
-        old = self._keys.pop(uuid, None)
+        old, _ = self._keys.pop(uuid, None), self._addresses.pop(uuid, None)
         if old is not None:
             self._there[old].discard((table, uuid))
             if not self._there[old]:
@@ -68,10 +72,19 @@ class LocalMacs(KeyedWriter[LocalMac]):
         if row is not None:
             key = (row[2], row[1]) if table == UNICAST else (str(row.logical_switch.uuid), row.MAC)
             self._keys[uuid] = key
+            if table == MULTICAST:  # Of a row of the ovs package it takes long to find out.
+                self._addresses[uuid] = frozenset(locator.dst_ip for locator in row.locator_set.locators)
             self._there[key].add((table, uuid))
             self._dirty[key] = None
 
-    def _write_key(self, transaction: Any, locators: Locators, owners: Mapping[str, str], key: LocalMac) -> set[str]:
+    def _locals(self) -> Iterator[tuple[LocalMac, Collection[str]]]:
+        ips = {str(uuid): (row.dst_ip,) for uuid, row in self.client.rows("Physical_Locator").items()}
+        for key, rows in self._there.items():
+            for table, uuid in rows:
+                row = self.client.row(table, uuid)
+                yield key, self._addresses.get(uuid, ()) if table == MULTICAST or row is None else ips.get(row[3], ())
+
+    def _write_key(self, transaction: Any, locators: Locators, site: Site, key: LocalMac) -> set[str]:
         switch, mac = key
         ours = {name: macs for name, macs in self._wanted.items() if self.client.holds(name)}
         wanted = {ip: name for name, macs in ours.items() if (ip := macs.get(key)) is not None}
@@ -80,9 +93,9 @@ class LocalMacs(KeyedWriter[LocalMac]):
         changed: set[str] = set()
         for where in sorted(self._there.get(key, ())):
             row = self.client.row(*where)
-            ips = frozenset[str]() if row is None else _addresses_of(row, locators)
-            its = {owners[ip] for ip in ips if ip in owners}
-            if where[0] == table and len(ips) == 1 and ips <= wanted.keys() - found:
+            ips = frozenset[str]() if row is None else self._addresses_of(where[1], row, locators)
+            its = {site.owners[ip] for ip in ips if ip in site.owners}
+            if where[0] == table and len(ips) == 1 and ips <= wanted.keys() and ips.isdisjoint(found):
                 found |= ips
             elif row is not None and (not its or not its.isdisjoint(ours)):
                 _delete(transaction, row)
@@ -92,6 +105,10 @@ class LocalMacs(KeyedWriter[LocalMac]):
             self._insert(transaction, locators, key, ip)
             changed.add(wanted[ip])
         return changed
+
+    def _addresses_of(self, uuid: Any, row: Any, locators: Locators) -> frozenset[str]:
+        """The addresses that a local row points at."""
+        return locators.addresses_of(row[3]) if isinstance(row, tuple) else self._addresses[uuid]
 
     def _insert(self, transaction: Any, locators: Locators, key: LocalMac, ip: str) -> None:
         switch, mac = key
@@ -108,13 +125,6 @@ class LocalMacs(KeyedWriter[LocalMac]):
 
 
 _uuid = lru_cache(maxsize=1024)(UUID)
-
-
-def _addresses_of(row: Any, locators: Locators) -> frozenset[str]:
-    """The addresses that a local row points at."""
-    if isinstance(row, tuple):
-        return locators.addresses_of(row[3])
-    return frozenset(locator.dst_ip for locator in row.locator_set.locators)
 
 
 def _delete(transaction: Any, row: Any) -> None:

@@ -75,35 +75,54 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
             "controller_burst_limit": [packet_in_burst],
         }
         self._serve: Serve | None = None
-        self._bridges: Bridges | None = None
+        self._bridges: dict[UUID, Bridge] = {}
+        self._bridge_of: dict[UUID, UUID] = {}
         self._errors: dict[str, str] = {}
-        self._dirty = False
+        self._dirty: set[str] = set()
+        self._written: set[str] = set()
+        self._stuck: set[str] = set()
 
     def take(self, value: Serve) -> None:
-        self._serve = value
-        self._dirty = True
+        before, self._serve = self._serve or Serve({}, frozenset()), value
+        self._dirty |= before.owned ^ value.owned
+        self._dirty.update(name for name in value.owned if before.bridges.get(name) is not value.bridges.get(name))
         self.want_locks(dict.fromkeys(value.owned, True))
 
     def locked(self, name: str, has: bool) -> None:
-        self._dirty = True
+        self._dirty.add(name)
 
     def follow(self, changed: Mapping[str, set[UUID]], complete: bool) -> None:
-        self._dirty = True
-        bridges = {row.name: _bridge(row) for row in self.rows("Bridge").values()}
+        """Read the bridges anew that have changed, or a row of which has: reading a row takes long."""
+        rows = self.rows("Bridge")
+        touched = (
+            set(rows) if complete else {self._bridge_of.get(uuid, uuid) for each in changed.values() for uuid in each}
+        )
+        before = {} if complete else self._bridges
+        bridges = {uuid: bridge for uuid, bridge in before.items() if uuid in rows}
+        for table, uuids in changed.items():
+            for uuid in uuids - self.rows(table).keys():
+                self._bridge_of.pop(uuid, None)
+        for uuid in touched & rows.keys():
+            bridges[uuid] = _bridge(rows[uuid])
+            self._bridge_of.update(dict.fromkeys(_rows_of(rows[uuid]), uuid))
+            self._dirty.add(rows[uuid].name)
+        self._dirty |= self._stuck
         if complete or bridges != self._bridges:
             self._bridges = bridges
-            self.hand_over(bridges)
+            self.hand_over({bridge.name: bridge for bridge in bridges.values()})
 
     def write(self, transaction: Any) -> bool:
         if self._serve is None or not self._dirty:
             return False
-        self._dirty = False
-        changed = False
-        for row in self.rows("Bridge").values():
-            if self.holds(row.name) and self._write_bridge(transaction, row, self._serve.bridges.get(row.name)):
-                self.claim(transaction, row.name)
-                changed = True
-        return changed
+        rows = (self.row("Bridge", uuid) for uuid, bridge in self._bridges.items() if bridge.name in self._dirty)
+        ready = {row.name: row for row in rows if row is not None and self.holds(row.name)}
+        self._dirty = (self._dirty - ready.keys()) & self._serve.owned
+        self._stuck -= ready.keys()
+        wanted = self._serve.bridges
+        self._written = {name for name, row in ready.items() if self._write_bridge(transaction, row, wanted.get(name))}
+        for name in self._written:
+            self.claim(transaction, name)
+        return bool(self._written)
 
     def _write_bridge(self, transaction: Any, bridge: Any, wanted: Mapping[str, TunnelPort] | None) -> bool:
         """Put what a bridge lacks, or what is left there, into the transaction; return whether that is anything."""
@@ -114,7 +133,7 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
         pass
 
     def not_written(self, error: str | None) -> None:
-        self._dirty = True
+        self._dirty |= self._written
         if error is not None:
             self.log(logging.WARNING, "Open_vSwitch: refused: %s", error)
 
@@ -145,6 +164,7 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
             if name in there:
                 changed |= self._keep_tunnel(bridge, there[name], port)
             elif name in taken:
+                self._stuck.add(bridge.name)
                 self._report(name, f"{bridge.name}: another bridge has the tunnel port {name} for {what} already")
             else:
                 bridge.addvalue("ports", self._insert_tunnel(transaction, name, port))
@@ -179,6 +199,14 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
         if error and self._errors.get(name) != error:
             self.log(logging.WARNING, "%s", error)
         self._errors[name] = error
+
+
+def _rows_of(bridge: Any) -> Iterator[UUID]:
+    """The rows that a bridge is read from, itself not among them."""
+    for port in bridge.ports:
+        yield port.uuid
+        yield from (interface.uuid for interface in port.interfaces)
+    yield from (controller.uuid for controller in bridge.controller)
 
 
 def _bridge(row: Any) -> Bridge:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 from vtep_ryu.core.statistics import BindingStats
+from vtep_ryu.drivers.locators import Locators, Site
 from vtep_ryu.drivers.ovsdb import OvsdbClient
 
-ENCAPSULATION = "vxlan_over_ipv4"
 ROWS_PER_TRANSACTION = 1000
 
 LocalMac: TypeAlias = tuple[str, str]
@@ -129,16 +128,21 @@ class KeyedWriter(Writer, Generic[Key]):
         super().__init__(client)
         self._dirty: dict[Key, None] = {}
         self._batch: list[Key] = []
+        self._completed: set[str] = set()
         self._armed = False  # Until both databases are loaded nothing is taken for a leftover.
         self._batch_size = ROWS_PER_TRANSACTION
+        self._site: Site | None = None
 
     @abstractmethod
-    def _write_key(self, transaction: Any, locators: Locators, owners: Mapping[str, str], key: Key) -> set[str]:
+    def _write_key(self, transaction: Any, locators: Locators, site: Site, key: Key) -> set[str]:
         """Put the difference for a key into the transaction; return whose rows it changes: physical switches' names.
 
-        owners are the physical switches' names by their tunnel addresses. Only rows of those whose locks we have, and
-        rows that are nobody's, are ours to change.
+        Only rows of those whose locks we have, and rows that are nobody's, are ours to change.
         """
+
+    @abstractmethod
+    def _locals(self) -> Iterator[tuple[Key, Collection[str]]]:
+        """The keys of all rows that are there, with the tunnel addresses that say whose a row is."""
 
     @abstractmethod
     def _in_words(self, key: Key) -> str:
@@ -148,17 +152,22 @@ class KeyedWriter(Writer, Generic[Key]):
         if isinstance(post, PublishSwitches):
             self._armed = True
 
+    def follow(self, changed: Mapping[str, set[UUID]], complete: bool) -> None:
+        if complete or "Physical_Switch" in changed:
+            self._site = None
+
     def _write(self, transaction: Any) -> bool:
-        if not self._armed or not self._dirty or not self.client.held():
+        if not self._armed or not (self._dirty or self._completed) or not self.client.held():
             return False
-        locators, switches = Locators(self.client, transaction), self.client.rows("Physical_Switch").values()
-        owners = {ip: row.name for row in switches for ip in row.tunnel_ips}
-        self._batch, touched = [], set[str]()
+        site = self._site = self._site or Site(self.client)
+        self._find_leftovers(site.owners)
+        locators, touched = Locators(self.client, transaction), set[str]()
+        self._batch = []
         while self._dirty and len(self._batch) < self._batch_size:
             key = next(iter(self._dirty))
             del self._dirty[key]
             try:
-                if changed := self._write_key(transaction, locators, owners, key):
+                if changed := self._write_key(transaction, locators, site, key):
                     self._batch.append(key)
                     touched |= changed
             except Exception as error:
@@ -167,6 +176,13 @@ class KeyedWriter(Writer, Generic[Key]):
         for name in touched:
             self.client.claim(transaction, name)
         return bool(self._batch)
+
+    def _find_leftovers(self, owners: Mapping[str, str]) -> None:
+        """Have looked at what is there of those of which all there should be is known, and at what is nobody's."""
+        if self._completed:
+            whose, self._completed = {*self._completed, None}, set()
+            found = (key for key, ips in self._locals() if not ips or any(owners.get(ip) in whose for ip in ips))
+            self._dirty.update(dict.fromkeys(found))
 
     def _settled(self, error: str | None) -> None:
         if error is None:
@@ -184,61 +200,8 @@ class KeyedWriter(Writer, Generic[Key]):
         self._dirty.update(dict.fromkeys(self._batch))
 
 
-class Locators:
-    """Physical_Locator rows by address: those that are there, or made in the transaction that refers to them."""
-
-    def __init__(self, client: OvsdbClient[Any, Any], transaction: Any) -> None:
-        self._client = client
-        self._transaction = transaction
-        self._sets: dict[str, Any] = {}
-        self._references: dict[str, Any] = {}
-        self._addresses: dict[str, frozenset[str]] = {}
-
-    @cached_property
-    def _by_ip(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The rows without a tunnel key, and those with one."""
-        found: tuple[dict[str, Any], dict[str, Any]] = {}, {}
-        for row in self._client.rows("Physical_Locator").values():
-            found[bool(getattr(row, "tunnel_key", None))][row.dst_ip] = row
-        return found
-
-    def of(self, ip: str) -> Any:
-        """The row for a VTEP's address; not one with a tunnel key, which is for the NVC's use of one logical switch."""
-        without_key, _ = self._by_ip
-        if ip not in without_key:
-            row = self._transaction.insert(self._client.table("Physical_Locator"))
-            row.encapsulation_type, row.dst_ip = ENCAPSULATION, ip
-            without_key[ip] = row
-        return without_key[ip]
-
-    def reference(self, ip: str) -> Any:
-        """The same row, as an operation of the transaction has it (RFC 7047, 5.1): by its UUID, or a name for now."""
-        if ip not in self._references:
-            self._references[ip] = self._transaction._substitute_uuids(["uuid", str(self.of(ip).uuid)])
-        return self._references[ip]
-
-    def addresses_of(self, uuid: str) -> frozenset[str]:
-        """The address of a row that is there."""
-        if uuid not in self._addresses:
-            self._addresses[uuid] = frozenset([self._client.row("Physical_Locator", UUID(uuid)).dst_ip])
-        return self._addresses[uuid]
-
-    def any_of(self, ip: str) -> Any:
-        """The same, but where there are only rows with a tunnel key, one of those: then none is made."""
-        without_key, with_key = self._by_ip
-        return self.of(ip) if ip in without_key else with_key.get(ip) or self.of(ip)
-
-    def set_of(self, ip: str) -> Any:
-        """A new Physical_Locator_Set row with this one member."""
-        if ip not in self._sets:
-            row = self._transaction.insert(self._client.table("Physical_Locator_Set"))
-            row.locators = [self.of(ip)]
-            self._sets[ip] = row
-        return self._sets[ip]
-
-
 class SwitchWriter(Writer):
-    """Rows or columns that are few enough to be compared whole, by physical switch, whenever anything changes.
+    """Rows or columns of a physical switch, few enough to be compared whole whenever anything of it changes.
 
     They are those of the physical switches that are served.
     """
@@ -248,7 +211,10 @@ class SwitchWriter(Writer):
     def __init__(self, client: OvsdbClient[Any, Any]) -> None:
         super().__init__(client)
         self._wanted = PublishSwitches({}, {})
-        self._dirty = False
+        self._dirty: set[str] = set()
+        self._written: set[str] = set()
+        self._uuids: dict[str, UUID] = {}
+        self._switch_of: dict[UUID, str] = {}
 
     @abstractmethod
     def _write_switch(self, transaction: Any, switch: Any, wanted: PublishSwitches) -> bool:
@@ -256,34 +222,43 @@ class SwitchWriter(Writer):
 
     def take(self, post: Post) -> None:
         if isinstance(post, PublishSwitches):
-            self._wanted = post
-            self._dirty = True
+            before, self._wanted = self._wanted, post
+            if post.faults != before.faults:  # They do not say whose they are, and are rare.
+                self._dirty.update(post.ports)
+            self._dirty.update(name for name, ports in post.ports.items() if before.ports.get(name) != ports)
 
     def follow(self, changed: Mapping[str, set[UUID]], complete: bool) -> None:
-        self._dirty |= complete or not changed.keys().isdisjoint({"Physical_Switch", "Physical_Port"})
+        if complete or "Physical_Switch" in changed:
+            rows = self.client.rows("Physical_Switch").values()
+            self._uuids = {row.name: row.uuid for row in rows}
+            self._switch_of = {
+                uuid: row.name for row in rows for uuid in (row.uuid, *(each.uuid for each in row.ports))
+            }
+        uuids = (uuid for table in ("Physical_Switch", "Physical_Port") for uuid in changed.get(table, ()))
+        self._dirty.update(self._switch_of[uuid] for uuid in uuids if uuid in self._switch_of)
 
     def _write(self, transaction: Any) -> bool:
-        if not self._dirty:
-            return False
-        self._dirty = False
-        rows = self.client.rows("Physical_Switch").values()
-        switches = [row for row in rows if row.name in self._wanted.ports and self.client.holds(row.name)]
+        served = self._dirty & self._wanted.ports.keys() & self._uuids.keys()
+        ready = set(filter(self.client.holds, served))
+        self._dirty = served - ready
+        switches = [self.client.row("Physical_Switch", self._uuids[name]) for name in sorted(ready)]
         try:
             changed = [row for row in switches if self._write_switch(transaction, row, self._wanted)]
         except Exception as error:
             error.add_note(f"comparing Physical_Switch {[row.name for row in switches]}: {self.what} ours")
             raise
-        for row in changed:
-            self.client.claim(transaction, row.name)
+        self._written = {row.name for row in changed}
+        for name in self._written:
+            self.client.claim(transaction, name)
         return bool(changed)
 
     def _settled(self, error: str | None) -> None:
         if error is not None:
             self.client.log(logging.WARNING, "hardware_vtep: %s refused: %s", self.what, error)
-            self._dirty = True
+            self._again()
 
     def _again(self) -> None:
-        self._dirty = True
+        self._dirty |= self._written
 
 
 class PhysicalPorts(SwitchWriter):
@@ -344,7 +319,7 @@ class Statistics(SwitchWriter):
             self._counted.pop(post.physical_switch, None)
         if isinstance(post, PublishStatistics) and post.bindings != self._counted.get(post.physical_switch):
             self._counted[post.physical_switch] = dict(post.bindings)
-            self._dirty = True
+            self._dirty.add(post.physical_switch)
 
     def _write_switch(self, transaction: Any, switch: Any, wanted: PublishSwitches) -> bool:
         counted = self._counted.get(switch.name)

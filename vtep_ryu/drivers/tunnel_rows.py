@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from vtep_ryu.drivers.bfd import LOCAL_DEFAULTS
+from vtep_ryu.drivers.locators import Locators, Site
 from vtep_ryu.drivers.ovsdb import OvsdbClient
-from vtep_ryu.drivers.publish import Forget, KeyedWriter, Locators, Post, PublishTunnels
+from vtep_ryu.drivers.publish import Forget, KeyedWriter, Post, PublishTunnels
 
 Pair: TypeAlias = tuple[str, str]
 """The local and the remote address of a tunnel."""
@@ -37,7 +38,8 @@ class TunnelRows(KeyedWriter[Pair]):
             return
         wanted = self._wanted.setdefault(post.physical_switch, {})
         if post.complete:
-            self._dirty.update(dict.fromkeys([*wanted, *self._there]))
+            self._dirty.update(dict.fromkeys(wanted))
+            self._completed.add(post.physical_switch)
             wanted.clear()
         for pair, status in post.tunnels.items():
             if status is None:
@@ -47,6 +49,7 @@ class TunnelRows(KeyedWriter[Pair]):
             self._dirty[pair] = None
 
     def follow(self, changed: Mapping[str, set[UUID]], complete: bool) -> None:
+        super().follow(changed, complete)
         if complete:
             self._has_table = self.client.has_table("Tunnel")  # Schemas before 1.3.0 do not have it.
             self._there.clear()
@@ -71,30 +74,37 @@ class TunnelRows(KeyedWriter[Pair]):
     def _write(self, transaction: Any) -> bool:
         return self._has_table and super()._write(transaction)
 
-    def _write_key(self, transaction: Any, locators: Locators, owners: Mapping[str, str], key: Pair) -> set[str]:
-        changed, switches = set[str](), self.client.rows("Physical_Switch").values()
+    def _locals(self) -> Iterator[tuple[Pair, Collection[str]]]:
+        return ((pair, pair[:1]) for pair in self._there)
+
+    def _write_key(self, transaction: Any, locators: Locators, site: Site, key: Pair) -> set[str]:
+        changed = set[str]()
         there = (self.client.row("Tunnel", uuid) for uuid in self._there.get(key, ()))
         rows = sorted((row for row in there if row is not None), key=lambda row: (not row.bfd_params, row.uuid))
-        ours = {name for name in self._wanted if self.client.holds(name)}
-        served = [switch for switch in switches if switch.name in ours]
-        for switch in served:
-            status = self._wanted[switch.name].get(key)
-            if status is None:
-                continue
+        for name, status in self._wishes(site, key):
             if rows:
                 row = rows.pop(0)
             else:
                 row = self._insert(transaction, locators, key)
-                switch.addvalue("tunnels", row)
-                changed.add(switch.name)
+                site.switches[name].addvalue("tunnels", row)
+                changed.add(name)
             if _set_columns(row, status):
-                changed.add(switch.name)
-        if key[0] not in owners or owners[key[0]] in ours:
-            for switch in served if rows else ():
+                changed.add(name)
+        if rows and (key[0] not in site.owners or self._is_ours(site.owners[key[0]])):
+            for name in filter(self._is_ours, self._wanted.keys() & site.switches.keys()):
                 for row in rows:
-                    switch.delvalue("tunnels", row)
-                changed.add(switch.name)
+                    site.switches[name].delvalue("tunnels", row)
+                changed.add(name)
         return changed
+
+    def _wishes(self, site: Site, key: Pair) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Which of ours want this tunnel, with its bfd_status."""
+        for name, wanted in self._wanted.items():
+            if key in wanted and name in site.switches and self._is_ours(name):
+                yield name, wanted[key]
+
+    def _is_ours(self, name: str) -> bool:
+        return name in self._wanted and self.client.holds(name)
 
     def _insert(self, transaction: Any, locators: Locators, pair: Pair) -> Any:
         row = transaction.insert(self.client.table("Tunnel"))
