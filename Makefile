@@ -60,7 +60,7 @@ bench: datapath deps venv  ## measure, beside ovs-vtep and C tools: docs/perform
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
 	@apps/isolate $(BIN)/python -m bench $(BENCH); status=$$?; \
 	$(BIN)/python -m bench.plots bench/results.json bench/plots >/dev/null && \
-	$(if $(QUICK)$(ONLY),,$(BIN)/python -m bench.page bench/results.json docs/performance.rst &&) exit $$status
+	$(if $(QUICK)$(ONLY),,$(BIN)/python -m bench.page bench/results.json docs/performance.rst docs/scaling.rst &&) exit $$status
 
 demo: datapath deps venv  ## two switches and four hosts, set up and explained step by step
 	@apps/isolate $(BIN)/python -m apps.demo

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from apps.lab import LabError
-from bench import installed, learning, load, meanwhile, report, start, throughput
+from bench import installed, learning, load, many, meanwhile, report, start, throughput
 from bench.figures import FIGURES, Point
 from bench.run import SCALES, Run
 
-MEASUREMENTS = (load, installed, start, learning, meanwhile, throughput)
+MEASUREMENTS = (load, installed, start, learning, meanwhile, throughput, many)
 
 
 def main(arguments: list[str] | None = None) -> int:

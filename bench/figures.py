@@ -8,9 +8,13 @@ THEIRS = "ovs-vtep"
 FLOOR = "floor"
 SIDES = (OURS, THEIRS, FLOOR)
 
+PERFORMANCE = "performance"
+SCALING = "scaling"
+
 SWITCHES = "logical switches"
 MACS = "remote MACs"
 SOURCES = "new sources"
+PHYSICAL = "switches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,9 @@ class Figure:
     x: str
     unit: str
     how: str
-    goals: tuple[Goal, ...]
+    goals: tuple[Goal, ...] = ()
+    page: str = PERFORMANCE
+    """The page of docs/ that shows it."""
 
     def of(self, points: Iterable[Point]) -> list[Point]:
         """Its points among others."""
@@ -193,5 +199,56 @@ FIGURES = (
         "packets/s",
         "As the figure before, with iperf3 --udp --bandwidth 0 --length 64: datagrams that arrived.",
         (Goal("median", None, 0.98, at_least=True, over_floor=True, text="0.98 of the floor"),),
+    ),
+    Figure(
+        "takeover",
+        "From the end of an instance until all its switches are as they should be",
+        PHYSICAL,
+        "s",
+        "An instance is killed (SIGKILL); then the NVC deletes one remote address that all switches have and inserts"
+        " another. Until the last switch has both changes: what is left over is removed last. One instance alone is"
+        " started again at once, as whoever supervises it would.",
+        page=SCALING,
+    ),
+    Figure(
+        "sharing",
+        "From the start of an instance until it has its share of the switches",
+        PHYSICAL,
+        "s",
+        "The instance that was killed is started again. Until all switches are served (vtep/status, every tenth of a"
+        " second), and nobody has more than its share.",
+        page=SCALING,
+    ),
+    Figure(
+        "everywhere",
+        "One remote MAC that all switches need: from the commit to the last flow",
+        PHYSICAL,
+        "ms",
+        "As the figure change, in a logical switch that all switches have bindings to; the median.",
+        page=SCALING,
+    ),
+    Figure(
+        "somewhere",
+        "One remote MAC that one switch needs: from the commit to the flow",
+        PHYSICAL,
+        "ms",
+        "The same in a logical switch of one switch alone.",
+        page=SCALING,
+    ),
+    Figure(
+        "resting",
+        "CPU of an instance with nothing changing",
+        PHYSICAL,
+        "% of a core",
+        "User and system time of the process over some seconds, of the instance that used most.",
+        page=SCALING,
+    ),
+    Figure(
+        "resident",
+        "Memory of an instance",
+        PHYSICAL,
+        "MB",
+        "Resident memory (VmRSS) of the process, of the instance that has most.",
+        page=SCALING,
     ),
 )

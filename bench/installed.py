@@ -1,13 +1,11 @@
 """What many installed MACs cost: a change of one, and doing nothing."""
 
-import os
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from bench.figures import FLOOR, OURS, THEIRS, Point
 from bench.run import Jobs, Run, median, percentile
-from bench.site import Content, Ours, Side, Theirs, serving
+from bench.site import Content, Ours, Side, Theirs, processor_seconds, serving
 from bench.watch import flow_monitor
 from vtep_ryu.core.pipeline import UNICAST
 
@@ -71,13 +69,7 @@ def _idle(run: Run, name: str, side: Side, switches: int) -> Iterator[Point]:
         seconds = run.scale.idle_seconds
         run.say(f"idle: {seconds} s with {switches:,} logical switches, {name}")
         time.sleep(seconds / 2)  # Statistics are read every 5 s: what was just installed is looked at once more.
-        before = _processor_seconds(side.pid)
+        before = processor_seconds(side.pid)
         time.sleep(seconds)
-        used = _processor_seconds(side.pid) - before
+        used = processor_seconds(side.pid) - before
         yield Point("idle", name, "program", switches, used / seconds * 100)
-
-
-def _processor_seconds(pid: int) -> float:
-    """What a process and those that it has waited for have used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")

@@ -50,6 +50,7 @@ def results(facts: Mapping[str, Any], points: Sequence[Point], failures: Mapping
             "x": figure.x,
             "unit": figure.unit,
             "how": figure.how,
+            "page": figure.page,
             "failure": failures.get(figure.name, ""),
             "points": [_without_figure(point) for point in figure.of(points)] or NOT_MEASURED,
         }
@@ -126,10 +127,19 @@ def _verdict(goal: Goal, curves: Mapping[str, Mapping[float, float]]) -> str:
     return f"{verdict}: {number(ours[wanted[-1]])} times" if goal.over_floor else verdict
 
 
-def as_text(rows: Sequence[tuple[str, ...]]) -> str:
+def curves(points: Sequence[Point]) -> str:
+    """A table of the points of a figure: a row for each x, a column for each series."""
+    values = {(point.x, point.series): number(point.value) for point in points}
+    series = list(dict.fromkeys(point.series for point in points))
+    xs = sorted({point.x for point in points})
+    rows = [(f"{x:,}", *(values.get((x, name), "-") for name in series)) for x in xs]
+    return as_text(rows, ("switches", *series))
+
+
+def as_text(rows: Sequence[tuple[str, ...]], headings: tuple[str, ...] = HEADINGS) -> str:
     """A table as reStructuredText, which also reads well in a terminal."""
-    grid = [HEADINGS, *rows]
-    widths = [max(len(row[column]) for row in grid) for column in range(len(HEADINGS))]
+    grid = [headings, *rows]
+    widths = [max(len(row[column]) for row in grid) for column in range(len(headings))]
     rule = "  ".join("=" * width for width in widths)
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
     return "\n".join([rule, lines[0], rule, *lines[1:], rule])

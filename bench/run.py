@@ -39,6 +39,12 @@ class Scale:
     throughput_seconds: int = 2
     their_macs: int = 10
     """As many ovs-vtep has installed for the throughput; 0: without it."""
+    simulated: tuple[int, ...] = (10, 50, 100, 200)
+    """Switches that are shared by instances, those of bench/fleet.py."""
+    real: tuple[int, ...] = (1, 10, 50)
+    """The same, bridges of Open vSwitch."""
+    instances: tuple[int, ...] = (1, 2, 4)
+    fleet_changes: int = 21
     quiet: float = 2
     """Seconds without a new flow after which all are there."""
     patience: int = 5
@@ -68,6 +74,10 @@ QUICK = Scale(
     throughput=(100,),
     throughput_rounds=2,
     throughput_seconds=1,
+    simulated=(6,),
+    real=(),
+    instances=(2,),
+    fleet_changes=5,
     quiet=0.6,
 )
 SMALLEST = Scale(
@@ -92,6 +102,10 @@ SMALLEST = Scale(
     throughput_rounds=1,
     throughput_seconds=1,
     their_macs=0,
+    simulated=(2,),
+    real=(1,),
+    instances=(2,),
+    fleet_changes=1,
     quiet=0.3,
 )
 SCALES = {"full": FULL, "big": BIG, "quick": QUICK, "smallest": SMALLEST}

@@ -1,5 +1,6 @@
 """What is measured: a VTEP with as much in its database as is asked for, and who serves it."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,20 +66,20 @@ class Site:
         locators = [f"locator{n}" for n in range(len(FAR))]
         bindings = ["map", [[vlan, ref] for vlan, ref in enumerate(names)]]
         operations = [
-            *(_insert("Logical_Switch", name, name=name, tunnel_key=self.vni + n) for n, name in enumerate(switches)),
+            *(insert("Logical_Switch", name, name=name, tunnel_key=self.vni + n) for n, name in enumerate(switches)),
             *(
-                _insert("Physical_Locator", name, dst_ip=ip, encapsulation_type="vxlan_over_ipv4")
+                insert("Physical_Locator", name, dst_ip=ip, encapsulation_type="vxlan_over_ipv4")
                 for ip, name in zip(FAR, locators, strict=True)
             ),
             # A locator that nothing refers to would be gone when MACs are to refer to it.
-            _insert("Physical_Locator_Set", "all", locators=_named(*locators)),
+            insert("Physical_Locator_Set", "all", locators=named(*locators)),
             *(
-                _insert("Mcast_Macs_Remote", MAC="unknown-dst", logical_switch=ref, locator_set=["named-uuid", "all"])
+                insert("Mcast_Macs_Remote", MAC="unknown-dst", logical_switch=ref, locator_set=["named-uuid", "all"])
                 for ref in names
             ),
-            *(_insert("Physical_Port", name, name=name, vlan_bindings=bindings) for name in PORTS),
-            _insert("Physical_Switch", "switch", name="br0", tunnel_ips=self.ip, ports=_named(*PORTS)),
-            _insert("Global", switches=_named("switch")),
+            *(insert("Physical_Port", name, name=name, vlan_bindings=bindings) for name in PORTS),
+            insert("Physical_Switch", "switch", name="br0", tunnel_ips=self.ip, ports=named(*PORTS)),
+            insert("Global", switches=named("switch")),
         ]
         results = self.nvc.transact(HARDWARE_VTEP, *operations)
         self._switches = [result["uuid"] for result in results[: len(switches)]]
@@ -116,7 +117,7 @@ class Site:
             "logical_switch": self._switches[n % len(self._switches)],
             "locator": self._locators[n % len(self._locators)],
         }
-        return _insert("Ucast_Macs_Remote", MAC=address, **references)
+        return insert("Ucast_Macs_Remote", MAC=address, **references)
 
 
 def mac(n: int) -> str:
@@ -124,11 +125,13 @@ def mac(n: int) -> str:
     return bytes((2, 0x10, *n.to_bytes(4))).hex(":")
 
 
-def _insert(table: str, uuid_name: str = "", **row: Any) -> dict[str, Any]:
+def insert(table: str, uuid_name: str = "", **row: Any) -> dict[str, Any]:
+    """An operation that inserts a row; others of the transaction refer to it by the name."""
     return {"op": "insert", "table": table, "row": row, **({"uuid-name": uuid_name} if uuid_name else {})}
 
 
-def _named(*names: str) -> list[Any]:
+def named(*names: str) -> list[Any]:
+    """References to rows by such names."""
     return ["set", [["named-uuid", name] for name in names]]
 
 
@@ -237,3 +240,9 @@ def memory(pid: int) -> tuple[int, int]:
     text = Path(f"/proc/{pid}/status").read_text()
     now, most = (int(text.split(f"{name}:")[1].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
     return now, most
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process and those that it has waited for have used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")

@@ -1,6 +1,8 @@
 """Seeing what arrives in a switch, at next to no cost to it."""
 
+import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -140,7 +142,7 @@ class Lines:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._process.kill()
+        os.killpg(self._process.pid, signal.SIGKILL)  # All that it has started writes to the same pipe.
         self._process.wait()
         self._thread.join()
 
