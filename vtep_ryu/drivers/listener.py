@@ -30,6 +30,11 @@ TLS_HANDSHAKE = b"\x16"
 
 MOST_REMEMBERED = 1000
 
+WAITING = 4096
+"""Connections that the kernel takes before we have looked at them. More of them are dropped, and both sides wait ever
+longer: with eventlet's 50, of 100 switches that came at once the last was there after half a minute.
+"""
+
 
 class Listener(hub.StreamServer):  # type: ignore[misc]
     """Takes the arguments of Ryu's; with a key, a certificate and CA certificates it speaks TLS."""
@@ -44,6 +49,7 @@ class Listener(hub.StreamServer):  # type: ignore[misc]
         **_: Any,
     ) -> None:
         super().__init__(address, self._take_secure if keyfile else self._take_plain)
+        self.server.listen(WAITING)
         self._files = Files(keyfile, certfile, ca_certs)
         self._serve = handle
         self._said: dict[str, str] = {}
