@@ -224,7 +224,8 @@ FIGURES = (
         "One remote MAC that all switches need: from the commit to the last flow",
         PHYSICAL,
         "ms",
-        "As the figure change, in a logical switch that all switches have bindings to; the median.",
+        "From the server's reply to the transaction that inserts one row into Ucast_Macs_Remote, of a logical switch"
+        " that all switches have bindings to, until the last switch has its flow; the median.",
         page=SCALING,
     ),
     Figure(
