@@ -28,7 +28,7 @@ FIRST = 6660
 DATABASE = 6640
 PROBE_MS = 400
 """As docs/instances.rst has it."""
-PATIENCE = 600
+PATIENCE = 180
 POLL_SECONDS = 0.1
 
 

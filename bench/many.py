@@ -32,9 +32,9 @@ def _many(run: Run, site: Site, switches: int, instances: int, suffix: str) -> I
     run.say(f"many: {switches:,} switches, {series}")
     with Lab("bench-") as lab, site(lab, switches, instances) as (crowd, lines):
         pids = [each.app.process.pid for each in crowd.instances]
-        time.sleep(run.scale.idle_seconds / 2)
+        time.sleep(run.scale.fleet_idle_seconds / 2)
         before, began = [processor_seconds(pid) for pid in pids], time.monotonic()
-        time.sleep(run.scale.idle_seconds)
+        time.sleep(run.scale.fleet_idle_seconds)
         took = time.monotonic() - began
         used = [processor_seconds(pid) - each for pid, each in zip(pids, before, strict=True)]
         yield Point("resting", OURS, series, switches, max(used) / took * 100)

@@ -45,6 +45,7 @@ class Scale:
     """The same, bridges of Open vSwitch."""
     instances: tuple[int, ...] = (1, 2, 4)
     fleet_changes: int = 21
+    fleet_idle_seconds: int = 8
     quiet: float = 2
     """Seconds without a new flow after which all are there."""
     patience: int = 5
@@ -78,6 +79,7 @@ QUICK = Scale(
     real=(),
     instances=(2,),
     fleet_changes=5,
+    fleet_idle_seconds=3,
     quiet=0.6,
 )
 SMALLEST = Scale(
@@ -106,6 +108,7 @@ SMALLEST = Scale(
     real=(1,),
     instances=(2,),
     fleet_changes=1,
+    fleet_idle_seconds=1,
     quiet=0.3,
 )
 SCALES = {"full": FULL, "big": BIG, "quick": QUICK, "smallest": SMALLEST}
