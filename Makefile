@@ -45,7 +45,7 @@ test: datapath deps venv  ## everything: style, types, unit and system tests, in
 test-long: export VTEP_TEST_LONG = 1
 test-long: test  ## the same, with the long runs
 
-docs: venv  ## the pages of docs/ as HTML, and manual pages, in build/docs; a warning is an error
+docs: deps venv  ## the pages of docs/ as HTML, and manual pages, in build/docs; a warning is an error
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r docs/requirements.txt
 	@for kind in html man; do \
 		echo "building build/docs/$$kind ..." && \
@@ -93,7 +93,7 @@ soak: datapath deps venv  ## random changes, restarts and traffic, all checked; 
 	@apps/isolate $(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(addprefix --seed ,$(SEED)) \
 		$(addprefix --first ,$(FIRST))
 
-deb:  ## a Debian package in build/: docs/packages.rst
+deb: docs  ## a Debian package in build/: docs/packages.rst
 	@etc/debian-deps.sh python3-venv
 	@etc/make-deb.sh /usr/bin/python3
 

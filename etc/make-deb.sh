@@ -2,7 +2,8 @@
 # Make build/vtep-ryu_VERSION_ARCHITECTURE.deb with the Debian Python $1: docs/packages.rst.
 #
 # The program is in a virtual environment at its place in /opt/vtep_ryu, with the packages of requirements.txt, so that it
-# depends on no Python package of Debian's, and is what the tests ran with. No debhelper: it has nothing to add to that.
+# depends on no Python package of Debian's, and is what the tests ran with. Its manual pages are those of "make docs", which
+# comes before this. No debhelper: it has nothing to add to that.
 
 set -eu
 
@@ -60,6 +61,10 @@ put README.rst /usr/share/doc/$name/README.rst
 put NEWS.rst /usr/share/doc/$name/NEWS.rst
 for page in docs/*.rst; do
     put "$page" "/usr/share/doc/$name/$page"
+done
+for page in vtep-ryu.8 vtep_ryu.conf.5; do
+    put "build/docs/man/$page" "/usr/share/man/man${page##*.}/$page"
+    gzip -9 --no-name "$root/usr/share/man/man${page##*.}/$page"
 done
 mkdir -p "$root/usr/bin"
 ln -s $place/bin/vtep-ryu "$root/usr/bin/vtep-ryu"
