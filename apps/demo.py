@@ -54,7 +54,9 @@ def demonstrate(keep: bool) -> int:
 
 def main() -> int:
     """Run the demo; the exit status."""
-    parser = argparse.ArgumentParser(prog="apps.demo", description="two switches and four hosts, explained")
+    parser = argparse.ArgumentParser(
+        prog="apps.demo", description="two switches and four hosts, explained", epilog="make demo; make lab"
+    )
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     try:
         return demonstrate(parser.parse_args().keep)

@@ -16,7 +16,11 @@ MEASUREMENTS = (load, installed, start, learning, meanwhile, throughput, many)
 def main(arguments: list[str] | None = None) -> int:
     """Run what is asked for; 1 when something that was asked for could not be measured."""
     names = [figure.name for figure in FIGURES]
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__.partition(": ")[2],
+        epilog="for example: make bench QUICK=1; make bench ONLY=change,load BIG=1; the figures: docs/performance.rst",
+    )
     parser.add_argument("--only", default="", help=f"some figures, separated by commas: {','.join(names)}")
     parser.add_argument("--scale", choices=SCALES, default="full")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="where results.json goes")

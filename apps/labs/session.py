@@ -167,7 +167,12 @@ class Prompt(CLI):
 
 def main(lab: type[Lab]) -> int:
     """Run a lab from the command line; the exit status."""
-    parser = argparse.ArgumentParser(prog=lab.__module__, description=lab.__doc__)
+    target = "lab-" + Path(lab.page).stem.removeprefix("lab-")
+    parser = argparse.ArgumentParser(
+        prog=lab.__module__,
+        description=lab.__doc__,
+        epilog=f"for example: make {target}; make {target} ARGS='--test --pcap /tmp/links'",
+    )
     parser.add_argument("--test", action="store_true", help="follow the page and end; status 0 if all was as it shows")
     parser.add_argument("--pcap", type=Path, metavar="DIRECTORY", help="capture every link, in a file there")
     arguments = parser.parse_args()

@@ -35,7 +35,11 @@ def main() -> int:
 
 def arguments(argv: list[str]) -> argparse.Namespace:
     """The options; a seed is chosen if none is given."""
-    parser = argparse.ArgumentParser(prog="tests.soak", description="random changes, restarts and traffic")
+    parser = argparse.ArgumentParser(
+        prog="tests.soak",
+        description="random changes, restarts and traffic",
+        epilog="for example: make soak MINUTES=5; make soak SEED=7 FIRST=20, to see a step of an earlier run again",
+    )
     parser.add_argument("--minutes", type=float, default=30, help="for how long at least")
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1_000_000), help="which steps")
     parser.add_argument("--first", type=int, default=1, help="begin with this step, to see one again")
