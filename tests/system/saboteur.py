@@ -64,7 +64,7 @@ def read(uuid: str, mac: str, logical_switch: str, locator: Any) -> None:
         sleep_for_ever()
 
 
-def touch(vtep: Any, touched: Any) -> None:
+def touch(vtep: Any, touched: Any, received: float | None = None) -> None:
     if any(isinstance(touch, RemoteUnit) and touch.mac == APPLYING for touch in touched):
         raise KeyError("applying")
 
@@ -74,6 +74,6 @@ def seen(vtep: Any, switch_id: int, binding: int, mac: str, now: float) -> None:
         raise AttributeError("learning")
 
 
-def write_key(writer: Any, transaction: Any, locators: Any, owners: Any, key: Any) -> None:
+def write_key(writer: Any, transaction: Any, locators: Any, site: Any, key: Any) -> None:
     if key[1] == WRITING:
         raise TypeError("writing")
