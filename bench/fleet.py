@@ -31,6 +31,7 @@ FLOW_MOD = struct.Struct("!QQBBHHHIIIH2x")
 FLOW_STATS = struct.Struct("!HBxIIHHHH4xQQQ")
 FLOW_REQUEST = struct.Struct("!B3xII4xQQ")
 PORT = struct.Struct("!I4x6s2x16sIIIIIIII")
+PORT_COUNTERS = struct.Struct("!I4x12QII")
 GROUP_MOD = struct.Struct("!HBxI")
 ROLE = struct.Struct("!I4xQ")
 EXPERIMENTER = struct.Struct("!II")
@@ -212,6 +213,7 @@ class Control(asyncio.Protocol):
             1: self._flows,
             2: self._aggregate,
             3: self._tables,
+            4: self._port_counters,
             7: self._groups,
             9: lambda _: iter(()),
             10: lambda _: iter(()),
@@ -249,6 +251,9 @@ class Control(asyncio.Protocol):
     def _groups(self, _: bytes) -> Iterator[bytes]:
         for group, (kind, buckets) in self._switch.groups.items():
             yield struct.pack("!HBxI", 8 + len(buckets), kind, group) + buckets
+
+    def _port_counters(self, request: bytes) -> Iterator[bytes]:
+        yield PORT_COUNTERS.pack(*struct.unpack_from("!I", request), *(0,) * 14)
 
     def _ports(self, _: bytes) -> Iterator[bytes]:
         ports = [(LOCAL_PORT, self._switch.name), *((number, name) for name, number in self._switch.ports.items())]

@@ -39,7 +39,7 @@ class Scale:
     throughput_seconds: int = 2
     their_macs: int = 10
     """As many ovs-vtep has installed for the throughput; 0: without it."""
-    simulated: tuple[int, ...] = (10, 50, 100, 200)
+    simulated: tuple[int, ...] = (10, 50, 100)
     """Switches that are shared by instances, those of bench/fleet.py."""
     real: tuple[int, ...] = (1, 10, 50)
     """The same, bridges of Open vSwitch."""
@@ -53,7 +53,7 @@ class Scale:
 
 
 FULL = Scale()
-BIG = Scale(loads=(*FULL.loads, 300_000, 1_000_000), patience=120)
+BIG = Scale(loads=(*FULL.loads, 300_000, 1_000_000), simulated=(*FULL.simulated, 200), patience=120)
 QUICK = Scale(
     loads=(1_000, 3_000),
     their_loads=(30,),
