@@ -124,7 +124,7 @@ FIGURES = (
         SWITCHES,
         "",
         "During the figure before, from the end of the program until everything is right, two pairs of hosts, one of"
-        " them through a tunnel, ping each other every 5 ms: frames lost are those without an answer. Rows of ours and"
+        " them through a tunnel, ping each other every 10 ms: frames lost are those without an answer. Rows of ours and"
         " of the NVC whose _version is another than before, or that have gone, are rewritten; counters do not count.",
         (Goal("frames lost", None, 0), Goal("rows rewritten", None, 0)),
     ),
