@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from apps.lab import LabError, Node
+from apps.lab import Lab, LabError, Node
 from apps.lab.daemons import Daemon
 
 PROGRAM = str(Path(sys.executable).parent / "vtep-ryu")
@@ -159,3 +159,19 @@ def kill_all(node: Node) -> None:
     for pattern in ("vtep[_-]ryu.*", "ovs-vtep.*"):
         for left in node.directory.glob(pattern):
             left.unlink()
+
+
+def two_ports(lab: Lab) -> Node:
+    """A machine with a br0 of two ports whose Physical_Switch row is there."""
+    made = lab.node("a", "10.2.2.1/24")
+    made.add_port("p0")
+    made.add_port("p1")
+    made.vtep_ctl("add-ps", "br0", "--", "set", "Physical_Switch", "br0", "tunnel_ips=10.2.2.1")
+    return made
+
+
+def nothing_else(machine: Node) -> Iterator[Node]:
+    """The machine, with nothing of ours running before and after: to be yielded from in a fixture."""
+    assert not applications(machine)
+    yield machine
+    kill_all(machine)

@@ -32,20 +32,12 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture(scope="module")
 def machine(lab: Lab) -> Node:
-    """A machine with a br0 of two ports whose Physical_Switch row is there."""
-    made = lab.node("a", "10.2.2.1/24")
-    made.add_port("p0")
-    made.add_port("p1")
-    made.vtep_ctl("add-ps", "br0", "--", "set", "Physical_Switch", "br0", "tunnel_ips=10.2.2.1")
-    return made
+    return command.two_ports(lab)
 
 
 @pytest.fixture
 def node(machine: Node) -> Iterator[Node]:
-    """The machine, with nothing of ours running before and after."""
-    assert not applications(machine)
-    yield machine
-    command.kill_all(machine)
+    yield from command.nothing_else(machine)
 
 
 def test_it_comes_back_from_detach_without_a_word_when_the_switch_is_served(node: Node) -> None:

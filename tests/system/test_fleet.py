@@ -16,14 +16,20 @@ Made = Callable[[Lab, int, int], AbstractContextManager[tuple[Crowd, Lines]]]
 
 
 def history(make: Made) -> list[list[str]]:
-    """What a switch has of whoever serves it: at first, after changes, and after another has taken over."""
+    """What a switch has of whoever serves it: at first, after changes, and after another has taken over.
+
+    Before that all questions of the program about counters are answered.
+    """
     seen = []
     with Lab("fleet-") as lab, make(lab, 1, 2) as (crowd, lines):
         seen.append(support.flows(crowd.node))
         address, _ = crowd.add_one()
         lines.wait(f"ADDED.*dl_dst={address}")
         seen.append(support.flows(crowd.node))
+        rows = crowd.node.rows
+        crowd.node.wait_until(lambda: all(row["vlan_stats"] for row in rows("Physical_Port")), 20, "all counters")
         (owner,) = (each for each in crowd.instances if each.served())
+        assert "disconnected" not in owner.app.log()
         owner.app.kill()
         crowd.delete(address)
         lines.wait(f"DELETED.*dl_dst={address}")
