@@ -120,8 +120,9 @@ class Owner:
 
     def balance(self) -> None:
         """Give away what is too much, one after another, for ever; to be run in a green thread."""
+        pause = LOOK_SECONDS
         while True:
-            hub.sleep(TURN_SECONDS if self._ownership.wants_turn else LOOK_SECONDS)
+            hub.sleep(pause)
             name = self._ownership.to_give(time.monotonic())
             self._ask()
             if name is not None:
@@ -129,8 +130,7 @@ class Owner:
                 self._give(name)
                 self._wait_given(name)
                 self._ask()  # It is the turn of who else waits, before it is ours again.
-                self._ownership.to_give(time.monotonic())
-                self._ask()
+            pause = TURN_SECONDS if name is not None or self._ownership.wants_turn else LOOK_SECONDS
 
     def leave(self) -> None:
         """Hand over, one after another, what others can take over."""
