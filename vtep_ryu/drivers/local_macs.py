@@ -11,12 +11,12 @@ from uuid import UUID
 from vtep_ryu.core.model import UNKNOWN_DST
 from vtep_ryu.drivers.locators import Locators, Site
 from vtep_ryu.drivers.ovsdb import OvsdbClient
-from vtep_ryu.drivers.publish import Forget, KeyedWriter, LocalMac, Post, PublishMacs
+from vtep_ryu.drivers.publish import KeyedWriter, LocalMac, Post, PublishMacs
 
 UNICAST, MULTICAST = "Ucast_Macs_Local", "Mcast_Macs_Local"
 
 
-class LocalMacs(KeyedWriter[LocalMac]):
+class LocalMacs(KeyedWriter[LocalMac, str]):
     """Ucast_Macs_Local, and unknown-dst in Mcast_Macs_Local.
 
     A row is a physical switch's if a locator of it is one of that switch's tunnel addresses. One whose locators are all
@@ -28,28 +28,14 @@ class LocalMacs(KeyedWriter[LocalMac]):
 
     def __init__(self, client: OvsdbClient[Any, Any]) -> None:
         super().__init__(client)
-        self._wanted: dict[str, dict[LocalMac, str]] = {}
         self._there: dict[LocalMac, set[tuple[str, Any]]] = defaultdict(set)
         self._keys: dict[Any, LocalMac] = {}
         self._addresses: dict[Any, frozenset[str]] = {}
 
     def take(self, post: Post) -> None:
         super().take(post)
-        if isinstance(post, Forget):
-            self._wanted.pop(post.physical_switch, None)
-        if not isinstance(post, PublishMacs):
-            return
-        wanted = self._wanted.setdefault(post.physical_switch, {})
-        if post.complete:
-            self._dirty.update(dict.fromkeys(wanted))
-            self._completed.add(post.physical_switch)
-            wanted.clear()
-        for key, ip in post.macs.items():
-            if ip is None:
-                wanted.pop(key, None)
-            else:
-                wanted[key] = ip
-            self._dirty[key] = None
+        if isinstance(post, PublishMacs):
+            self._want(post.physical_switch, post.macs, post.complete)
 
     def follow(self, changed: Mapping[str, set[Any]], complete: bool) -> None:
         super().follow(changed, complete)

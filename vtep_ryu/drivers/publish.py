@@ -119,13 +119,15 @@ class Writer(ABC):
 
 
 Key = TypeVar("Key", bound=Hashable)
+Wish = TypeVar("Wish")
 
 
-class KeyedWriter(Writer, Generic[Key]):
+class KeyedWriter(Writer, Generic[Key, Wish]):
     """Rows that are known by a key. What changed, there or in what should be there, is written by the batch."""
 
     def __init__(self, client: OvsdbClient[Any, Any]) -> None:
         super().__init__(client)
+        self._wanted: dict[str, dict[Key, Wish]] = {}
         self._dirty: dict[Key, None] = {}
         self._batch: list[Key] = []
         self._completed: set[str] = set()
@@ -151,6 +153,22 @@ class KeyedWriter(Writer, Generic[Key]):
     def take(self, post: Post) -> None:
         if isinstance(post, PublishSwitches):
             self._armed = True
+        if isinstance(post, Forget):
+            self._wanted.pop(post.physical_switch, None)
+
+    def _want(self, physical_switch: str, wishes: Mapping[Key, Wish | None], complete: bool) -> None:
+        """Take in what should be there of a physical switch, None for nothing; complete: and nothing else."""
+        wanted = self._wanted.setdefault(physical_switch, {})
+        if complete:
+            self._dirty.update(dict.fromkeys(wanted))
+            self._completed.add(physical_switch)
+            wanted.clear()
+        for key, wish in wishes.items():
+            if wish is None:
+                wanted.pop(key, None)
+            else:
+                wanted[key] = wish
+            self._dirty[key] = None
 
     def follow(self, changed: Mapping[str, set[UUID]], complete: bool) -> None:
         if complete or "Physical_Switch" in changed:

@@ -10,13 +10,13 @@ from uuid import UUID
 from vtep_ryu.drivers.bfd import LOCAL_DEFAULTS
 from vtep_ryu.drivers.locators import Locators, Site
 from vtep_ryu.drivers.ovsdb import OvsdbClient
-from vtep_ryu.drivers.publish import Forget, KeyedWriter, Post, PublishTunnels
+from vtep_ryu.drivers.publish import KeyedWriter, Post, PublishTunnels
 
 Pair: TypeAlias = tuple[str, str]
 """The local and the remote address of a tunnel."""
 
 
-class TunnelRows(KeyedWriter[Pair]):
+class TunnelRows(KeyedWriter[Pair, Mapping[str, str]]):
     """A row for each tunnel: of several, one that has bfd_params, then the one with the lowest UUID.
 
     A row is a physical switch's if its local address is; one whose address is nobody's was written before the address
@@ -25,28 +25,14 @@ class TunnelRows(KeyedWriter[Pair]):
 
     def __init__(self, client: OvsdbClient[Any, Any]) -> None:
         super().__init__(client)
-        self._wanted: dict[str, dict[Pair, Mapping[str, str]]] = {}
         self._there: dict[Pair, set[UUID]] = defaultdict(set)
         self._pairs: dict[UUID, Pair] = {}
         self._has_table = False
 
     def take(self, post: Post) -> None:
         super().take(post)
-        if isinstance(post, Forget):
-            self._wanted.pop(post.physical_switch, None)
-        if not isinstance(post, PublishTunnels):
-            return
-        wanted = self._wanted.setdefault(post.physical_switch, {})
-        if post.complete:
-            self._dirty.update(dict.fromkeys(wanted))
-            self._completed.add(post.physical_switch)
-            wanted.clear()
-        for pair, status in post.tunnels.items():
-            if status is None:
-                wanted.pop(pair, None)
-            else:
-                wanted[pair] = status
-            self._dirty[pair] = None
+        if isinstance(post, PublishTunnels):
+            self._want(post.physical_switch, post.tunnels, post.complete)
 
     def follow(self, changed: Mapping[str, set[UUID]], complete: bool) -> None:
         super().follow(changed, complete)
