@@ -52,6 +52,7 @@ def test_packet_ins_are_told_of_and_wait_for_their_turn_while_messages_pass_by(e
     assert intake.recv(8) == ECHO
     assert heard.wait(5)
     assert len(intake.packet_ins) == PACKET_INS
+    assert intake.packet_ins.lost == 20 * 1000 + 1 - PACKET_INS
     assert other in (intake.packet_ins.take(), intake.packet_ins.take())
 
 

@@ -167,6 +167,7 @@ class Reconciler:
                 switch_id, binding, mac = sighting
                 error.add_note(f"{self.vtep.name!r}: learning {mac} at binding {binding:#x} of {switch_id}")
                 raise
+        self.vtep.measures.packet_ins["lost"] += self.switch.take_lost()
         if self.switch.has_sightings:
             self.wake()
 

@@ -12,11 +12,13 @@ T = TypeVar("T")
 class Turns(Generic[T]):
     """At most so many items, one queue for each that they are from. One of each queue is taken in turn.
 
-    Where there is no room the longest queue loses its oldest item: whoever floods pushes nobody out but himself.
+    Where there is no room the longest queue loses its oldest item: whoever floods pushes nobody out but himself. lost
+    is how many were lost so.
     """
 
     def __init__(self, room: int) -> None:
         self._room = room
+        self.lost = 0
         self._count = 0
         self._queues: OrderedDict[Hashable, deque[T]] = OrderedDict()
 
@@ -27,6 +29,7 @@ class Turns(Generic[T]):
         """Add an item to the queue of those from this source."""
         if self._count == self._room:
             self._pop(max(self._queues, key=lambda each: len(self._queues[each])))
+            self.lost += 1
         self._queues.setdefault(source, deque()).append(item)
         self._count += 1
 

@@ -133,6 +133,12 @@ class Switch:
         for _ in range(min(most, len(packet_ins))):
             yield packet_in.sighting(packet_ins.take())
 
+    def take_lost(self) -> int:
+        """How many packet-ins were lost since last asked, for there were too many."""
+        packet_ins = self._datapath.socket.packet_ins
+        lost, packet_ins.lost = packet_ins.lost, 0
+        return int(lost)
+
     def ports(self) -> dict[str, Port]:
         """The switch's ports by name, the local port excepted."""
         replies = self._request(parser.OFPPortDescStatsRequest(self._datapath))

@@ -37,7 +37,7 @@ KEYWORDS = (
     *(faults.MAC_TABLE_EXHAUSTION, faults.TUNNEL_EXHAUSTION, faults.UNSPECIFIED_FAULT),
 )
 ERRORS = ("bad_value", "not_written", "database_lost", "switch_lost", "refused_by_switch")
-OUTCOMES = (*(each.name.lower() for each in Outcome), "frozen", "pinned")
+OUTCOMES = (*(each.name.lower() for each in Outcome), "frozen", "pinned", "lost")
 
 Labels: TypeAlias = tuple[str, ...]
 Series: TypeAlias = Iterable[tuple[Labels, float | Delays]]
