@@ -35,12 +35,13 @@ lint: venv  ## style, format and types
 unit: venv  ## the tests that need no Open vSwitch
 	@$(PYTEST) tests/unit
 
-test: datapath deps venv  ## everything: style, types, unit and system tests, in namespaces of their own
-	@lint=passed tests=passed; \
+test: datapath deps venv  ## everything: style, types, pages, unit and system tests, in namespaces of their own
+	@lint=passed docs=passed tests=passed; \
 	$(MAKE) --no-print-directory lint || lint=FAILED; \
+	$(MAKE) --no-print-directory docs || docs=FAILED; \
 	apps/isolate $(PYTEST) tests || tests=FAILED; \
-	echo "summary: lint $$lint, tests $$tests"; \
-	[ $$lint$$tests = passedpassed ]
+	echo "summary: lint $$lint, docs $$docs, tests $$tests"; \
+	[ $$lint$$docs$$tests = passedpassedpassed ]
 
 test-long: export VTEP_TEST_LONG = 1
 test-long: test  ## the same, with the long runs
@@ -49,7 +50,7 @@ docs: deps venv  ## the pages of docs/ as HTML, and manual pages, in build/docs;
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r docs/requirements.txt
 	@for kind in html man; do \
 		echo "building build/docs/$$kind ..." && \
-		$(BIN)/python -m sphinx -q -W --keep-going -b $$kind docs build/docs/$$kind || exit; \
+		$(BIN)/python -m sphinx -q -E -W --keep-going -b $$kind docs build/docs/$$kind || exit; \
 	done
 	@echo "see build/docs/html/index.html, man -l build/docs/man/vtep-ryu.8"
 
