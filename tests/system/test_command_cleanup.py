@@ -118,6 +118,21 @@ def test_it_refuses_in_one_line_while_the_bridge_is_served(served: Machine) -> N
     assert support.flows(node) == before
 
 
+def test_the_application_of_a_service_is_in_the_way_too_and_the_doctor_finds_it(idle: Machine) -> None:
+    node = idle.node
+    directory = node.directory.parent / "vtep_ryu-6654"
+    directory.mkdir()
+    (directory / "db.sock").symlink_to(node.socket)
+    arguments = ("env", f"OVS_RUNDIR={directory}", *node.app.command("--ofp-tcp-listen-port=6654"))
+    with node.popen(*arguments) as application:
+        found = f"vtep_ryu: runs (process {application.pid})"
+        node.wait_until(lambda: found in outcome(node, "doctor")[1], 60, "the doctor to find it")
+        refusal = f"br0 is served by process {application.pid}: end that first (systemctl stop vtep_ryu@6654)"
+        assert outcome(node, "--cleanup", "br0") == (1, "", f"vtep-ryu: {refusal}\n")
+        application.terminate()
+    clean_up(node)
+
+
 def test_what_is_ours_goes_and_what_is_not_stays(left: Machine) -> None:
     node = left.node
     nvcs, others, tunnel_ips = support.identities(node, *NVCS), support.flows(node, "br1"), _switches(node)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,16 @@ from vtep_ryu.show.commands import FORMAT, Question
 
 ANSWER_SECONDS = 2.0
 GONE = "the application has gone"
+SOCKET = "vtep_ryu.*.ctl"
+SERVICES = "vtep_ryu*"
+"""The run directories of etc/vtep_ryu.service and etc/vtep_ryu@.service, beside Open vSwitch's."""
 
 
 class Application:
     """A connection to an application's control socket."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, directory: Path) -> None:
+        self.directory = directory
         self._connection = jsonrpc.Connection(stream)
         self._awaited: dict[int, Callable[[Any], None]] = {}
         self._callers: dict[int, Caller] = {}
@@ -36,7 +40,7 @@ class Application:
     def at(cls, socket: Path) -> Application | None:
         """The application that listens there; None if none does, for a killed one leaves its socket behind."""
         error, stream = ovs.stream.Stream.open(f"unix:{socket}")
-        return None if error else cls(stream)
+        return None if error else cls(stream, socket.parent)
 
     def status(self) -> Steps[dict[str, Any] | None]:
         """Its answer to vtep/status; None if there is none."""
@@ -107,8 +111,25 @@ def _give(caller: Caller, reply: Any) -> None:
 
 
 def find(directory: Path, databases: Databases) -> Steps[Application | None]:
-    """An application that follows these databases, if one runs."""
-    for socket in sorted(directory.glob("vtep_ryu.*.ctl")):
+    """An application with this run directory that follows these databases, if one runs."""
+    return (yield from _first(directory.glob(SOCKET), databases))
+
+
+def find_any(directory: Path, databases: Databases) -> Steps[Application | None]:
+    """The same, or the one of a service, if one runs."""
+    application = yield from find(directory, databases)
+    return application or (yield from _first(directory.parent.glob(f"{SERVICES}/{SOCKET}"), databases))
+
+
+def how_to_end(application: Application, directory: Path) -> str:
+    """The command that ends an application that find_any() has found."""
+    if application.directory == directory:
+        return "ovs-appctl -t vtep-ryu exit"
+    return f"systemctl stop {application.directory.name.replace('-', '@', 1)}"
+
+
+def _first(sockets: Iterable[Path], databases: Databases) -> Steps[Application | None]:
+    for socket in sorted(sockets):
         application = Application.at(socket)
         if application is not None:
             status = yield from application.status()

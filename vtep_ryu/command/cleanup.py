@@ -57,9 +57,10 @@ def clean_up(name: str, databases: Databases, directory: Path) -> int:
 
 def _refuse_while_served(name: str, databases: Databases, directory: Path) -> Steps[None]:
     """An application would make anew what is removed, also before the bridge has connected to it."""
-    application = yield from applications.find(directory, databases)
+    application = yield from applications.find_any(directory, databases)
     if application is not None:
-        raise Failure(f"{name} is served by process {application.pid}: end that first (ovs-appctl -t vtep-ryu exit)")
+        how = applications.how_to_end(application, directory)
+        raise Failure(f"{name} is served by process {application.pid}: end that first ({how})")
 
 
 def _tunnels(databases: Databases, name: str) -> Steps[dict[str, str]]:

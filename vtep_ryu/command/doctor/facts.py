@@ -95,7 +95,7 @@ def gather(name: str | None, databases: Databases, directory: Path) -> Steps[Fac
     """Look at everything."""
     ovs = yield from _database(databases, OPEN_VSWITCH)
     vtep = yield from _database(databases, HARDWARE_VTEP)
-    application = yield from applications.find(directory, databases)
+    application = yield from applications.find_any(directory, databases)
     status = None if application is None else (yield from application.status())
     if application is not None:
         application.close()

@@ -37,7 +37,7 @@ def daemons(facts: Facts) -> Iterator[Finding]:
         advice = "start it (systemctl start ovs-vswitchd)"
         yield error("daemons", "ovs-vswitchd", "does not run on this machine", advice)
     if facts.application is None:
-        advice = "start vtep-ryu --detach PS-NAME, or ryu-manager vtep_ryu.apps.vtep"
+        advice = "start vtep-ryu --detach PS-NAME, or the service: systemctl start vtep_ryu"
         yield error("daemons", "vtep_ryu", "no application follows these databases", advice)
     else:
         yield fine("daemons", "vtep_ryu", f"runs (process {facts.application['pid']})")
