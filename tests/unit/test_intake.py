@@ -10,6 +10,7 @@ from ryu.ofproto import ofproto_v1_3 as ofp
 
 from tests.unit.test_packet_in import packet_in
 from vtep_ryu.drivers.intake import PACKET_INS, Intake
+from vtep_ryu.drivers.wellformed import Malformed
 
 
 def message(kind, body=b""):
@@ -80,8 +81,21 @@ def test_a_switch_that_is_silent_times_out_as_on_a_socket(ends):
     assert intake.recv(8) == ECHO
 
 
-def test_a_length_below_that_of_a_header_is_taken_for_a_header(ends):
+@pytest.mark.parametrize(
+    ("version", "kind", "length", "what"),
+    [
+        (4, ofp.OFPT_ECHO_REQUEST, 7, "a message of 7 bytes"),
+        (4, ofp.OFPT_ECHO_REQUEST, 0, "a message of 0 bytes"),
+        (4, 77, 60_000, "a message of type 77"),
+        (5, ofp.OFPT_ECHO_REQUEST, 60_000, "a message of version 5"),
+    ],
+)
+def test_what_is_no_message_is_said_after_those_before_it_and_nothing_behind_it_is_read(
+    ends, version, kind, length, what
+):
     intake, switch = ends
-    short = struct.pack("!BBHI", ofp.OFP_VERSION, ofp.OFPT_ECHO_REQUEST, 0, 0)
-    switch.sendall(short + ECHO)
-    assert [intake.recv(8), intake.recv(8)] == [short, ECHO]
+    switch.sendall(ECHO + struct.pack("!BBHI", version, kind, length, 0) + ECHO)
+    assert intake.recv(8) == ECHO
+    for _ in range(2):
+        with pytest.raises(Malformed, match=f"^{what}$"):
+            intake.recv(8)

@@ -37,7 +37,7 @@ from vtep_ryu.core.model import Bridge, Settings, Update
 from vtep_ryu.core.statistics import BindingStats
 from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.core.words import rows_in_words
-from vtep_ryu.drivers import pauses
+from vtep_ryu.drivers import pauses, wellformed
 from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.control import Asked, Control, LogLevel, Status, Stop
 from vtep_ryu.drivers.hwvtep import HardwareVtep, LockAnswer
@@ -66,6 +66,7 @@ ANSWERS = [getattr(ofp_event, f"Event{name}") for name in ANSWER_NAMES]
 
 options.ryu_defaults(cfg.CONF)
 controller.StreamServer = Listener
+controller.ofproto_parser = wellformed
 
 
 class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
@@ -372,7 +373,8 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     def _on_flow_removed(self, event: Any) -> None:
         message = event.msg
         reconciler = self._switches.reconciler_of(message.datapath)
-        if reconciler is not None and message.reason == ofp.OFPRR_IDLE_TIMEOUT and message.table_id == p.LEARN.id:
+        is_ours = message.table_id == p.LEARN.id and p.epoch_of(message.cookie) is not None
+        if reconciler is not None and is_ours and message.reason == ofp.OFPRR_IDLE_TIMEOUT:
             reconciler.aged(*station_of(message.match))
 
     @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]

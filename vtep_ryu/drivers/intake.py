@@ -18,6 +18,7 @@ from ryu.ofproto import ofproto_v1_3 as ofp
 
 from vtep_ryu.core.turns import Turns
 from vtep_ryu.drivers.packet_in import IN_PORT
+from vtep_ryu.drivers.wellformed import Malformed, check_header
 
 PIECE = 1 << 18
 """Bytes read at once."""
@@ -32,6 +33,7 @@ class Intake:
     """A connection, as Ryu's Datapath uses it, which receives whole messages.
 
     on_packet_in is called when there are packet-ins. As long as it is None they are nobody's, and dropped.
+    why_ended says what of the switch's made us hang up, if anything did.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -41,7 +43,9 @@ class Intake:
         self.on_packet_in: Callable[[], None] | None = None
         self.packet_ins: Turns[bytes] = Turns(PACKET_INS)
         self._messages: deque[bytes] = deque()
+        self._malformed: Malformed | None = None
         self._ended = False
+        self.why_ended = ""
         self._wake = hub.Event()
         self._reader = hub.spawn(self._read)
 
@@ -58,9 +62,11 @@ class Intake:
     def recv(self, _: int) -> bytes:
         """The next message, whatever its size; nothing when the switch has hung up.
 
-        Raises TimeoutError.
+        Raises TimeoutError, Malformed.
         """
         while not self._messages:
+            if self._malformed:
+                raise self._malformed
             if self._ended:
                 return b""
             if not self._wake.wait(self._timeout):
@@ -77,7 +83,10 @@ class Intake:
                 continue
             except (EOFError, OSError):
                 piece = b""
-            left = self._sort(left + piece)
+            try:
+                left = self._sort(left + piece)
+            except Malformed as error:
+                self._malformed, piece = error, b""
             self._ended = not piece
             if self._messages or self._ended:
                 self._wake.set()
@@ -86,11 +95,15 @@ class Intake:
             hub.sleep(0)
 
     def _sort(self, data: bytes) -> bytes:
-        """Put all messages that are there into their queues; return what is left, the beginning of another."""
+        """Put all messages that are there into their queues; return what is left, the beginning of another.
+
+        Raises Malformed.
+        """
         start, end = 0, len(data)
         while end - start >= ofp.OFP_HEADER_SIZE:
-            _, kind, length = _HEADER.unpack_from(data, start)
-            after = start + max(length, ofp.OFP_HEADER_SIZE)
+            version, kind, length = _HEADER.unpack_from(data, start)
+            check_header(version, kind, length)
+            after = start + length
             if after > end:
                 break
             message = data[start:after]

@@ -1,7 +1,8 @@
 """Where switches connect: Ryu's listener, with a TLS of our own.
 
 Ryu 4.34 serves the first connection by TLS and no other, for it takes what it needs out of its own arguments. One that
-fails it shows as a traceback, and after its own shutdown() it would take what is still encrypted for OpenFlow.
+fails it shows as a traceback, and after its own shutdown() it would take what is still encrypted for OpenFlow. Who
+sends what is no OpenFlow is a traceback too.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import Callable
 from typing import Any
 
+from ryu.controller.controller import Datapath
+from ryu.controller.handler import MAIN_DISPATCHER
 from ryu.lib import hub
 
+from vtep_ryu.drivers import wellformed
 from vtep_ryu.drivers.intake import Intake
 from vtep_ryu.tls import HUNG_UP, PIECE, Channel, Files, Refused, Unusable
 
@@ -37,21 +40,23 @@ longer: with eventlet's 50, of 100 switches that came at once the last was there
 
 
 class Listener(hub.StreamServer):  # type: ignore[misc]
-    """Takes the arguments of Ryu's; with a key, a certificate and CA certificates it speaks TLS."""
+    """Takes the arguments of Ryu's; with a key, a certificate and CA certificates it speaks TLS.
+
+    Of these it does not need Ryu's function that serves a connection.
+    """
 
     def __init__(
         self,
         address: tuple[str, int],
-        handle: Callable[[Any, Any], None],
+        _: Any,
         keyfile: str = "",
         certfile: str = "",
         ca_certs: str = "",
-        **_: Any,
+        **__: Any,
     ) -> None:
         super().__init__(address, self._take_secure if keyfile else self._take_plain)
         self.server.listen(WAITING)
         self._files = Files(keyfile, certfile, ca_certs)
-        self._serve = handle
         self._said: dict[str, str] = {}
 
     def serve_forever(self) -> None:
@@ -72,8 +77,7 @@ class Listener(hub.StreamServer):  # type: ignore[misc]
             speaks = "speaks TLS, which ctl_privkey, ctl_cert and ca_certs are for" if is_tls else "speaks no OpenFlow"
             self._say(address[0], f"is refused: it {speaks}")
             return
-        self._said.pop(address[0], None)
-        self._serve(Intake(plain), address)
+        self._serve(plain, address)
 
     def _take_secure(self, plain: Any, address: Any) -> None:
         host = address[0]
@@ -83,8 +87,22 @@ class Listener(hub.StreamServer):  # type: ignore[misc]
             plain.close()
             self._say(host, str(error) if isinstance(error, Refused) else HUNG_UP)
             return
-        self._said.pop(host, None)
-        self._serve(Intake(connection), address)
+        self._serve(connection, address)
+
+    def _serve(self, connection: Any, address: Any) -> None:
+        """Serve a connection until it ends. That a switch is gone which was there is not said here."""
+        intake = Intake(connection)
+        with contextlib.closing(Datapath(intake, address)) as datapath:
+            try:
+                datapath.serve()
+            except Exception as error:
+                LOG.debug("OpenFlow: %s", address[0], exc_info=True)
+                what = error if isinstance(error, wellformed.Malformed) else f"what cannot be taken in ({error})"
+                intake.why_ended = f"{address[0]} sends {what}"
+                if datapath.state != MAIN_DISPATCHER:
+                    self._say(address[0], f"is hung up on: it sends {what}")
+                return
+        self._said.pop(address[0], None)
 
     def _say(self, host: str, problem: str) -> None:
         """Log why a host is not connected, once for as long as it is so."""

@@ -6,7 +6,6 @@ is refused, so one that says it late, of long ago, is not heard.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -73,5 +72,5 @@ def is_demotion(message: Any) -> bool:
             return bool(message.type == ofp.OFPET_BAD_REQUEST and message.code == ofp.OFPBRC_IS_SLAVE)
         case parser.OFPExperimenter(experimenter=experimenter, exp_type=kind, data=data):
             is_status = (experimenter, kind) == (ONF, ROLE_STATUS)
-            return is_status and struct.unpack_from("!I", data)[0] == ofp.OFPCR_ROLE_SLAVE
+            return is_status and int.from_bytes(data[:4]) == ofp.OFPCR_ROLE_SLAVE
     return False

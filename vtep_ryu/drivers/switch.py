@@ -106,7 +106,8 @@ class Switch:
         unanswered = len(self._datapath.unreplied_echo_requests)
         if unanswered > self._datapath.max_unreplied_echo_requests > 0:
             return f": no answer for {unanswered * self._datapath.echo_request_interval:.0f} s"
-        return f": {self._why}" if self._why else ""
+        why = self._datapath.socket.why_ended or self._why
+        return f": {why}" if why else ""
 
     def hear(self, on_packet_in: Callable[[], None]) -> None:
         """From here on, call this when there are packet-ins: see sightings()."""
