@@ -6,6 +6,7 @@ heavy. It puts a finder in front of ``sys.meta_path``, which waits for the modul
 Where this program is what ``ryu-manager`` runs, it also leaves out what its imports would do in vain: half a second.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -123,3 +124,4 @@ def install() -> None:
         sys.meta_path.insert(0, _Finder)
         if any(APP in argument for argument in sys.orig_argv[1:]):  # sys.argv is not there yet.
             put_pythonpath_last()
+            gc.disable()  # What is imported stays; the application has the collector go on, see drivers/pauses.py.

@@ -133,6 +133,8 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         super().start()
         LOG.info("vtep_ryu %s", __version__)
         pauses.shorten()
+        pauses.hold(pauses.START)
+        hub.spawn_after(pauses.START_SECONDS, pauses.go_on, pauses.START)
         self._control.post(self._status)
         companions: dict[Companion[Any, Any], Callable[[Any], None]] = {
             self._hwvtep: self._on_update,
@@ -201,8 +203,10 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             self._control.post(self._status)
 
     def _on_served(self) -> None:
-        served = (each.vtep.name for each in self._switches.reconcilers.values() if each.served)
-        self._tell(bridges=tuple(sorted(served)))
+        served = tuple(sorted(each.vtep.name for each in self._switches.reconcilers.values() if each.served))
+        if served:
+            pauses.go_on(pauses.START)
+        self._tell(bridges=served)
 
     def _on_reconciled(self, name: str) -> None:
         self._post_wishes({name})
