@@ -26,6 +26,7 @@ datapath:
 
 venv:  ## make .venv, if it is missing, half made or out of date
 	@etc/make-venv.sh $(PYTHON)
+	@$(BIN)/python -m compileall -q vtep_ryu  # as what is installed is; Python does not do it with PYTHONDONTWRITEBYTECODE
 
 lint: venv  ## style, format and types
 	@$(BIN)/ruff check
