@@ -182,6 +182,7 @@ def test_trace_follows_a_broadcast_in_words(site: ThreePorts) -> None:
         "        bucket 1   a copy for p1 VLAN 7",
         "            egress     leaves by p1, with VLAN tag 7",
         "        bucket 0   a copy for 10.2.2.2 VNI 5000",
+        "            tunnel     leaves for 10.2.2.2 VNI 5000",
         "delivered to p1 VLAN 7, 10.2.2.2 VNI 5000",
     ]
     assert "vni=0x1388" in lines[-1]

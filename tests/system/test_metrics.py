@@ -56,6 +56,12 @@ def wait_value(node: Node, wanted: float, name: str, **labels: str) -> None:
     node.wait_until(lambda: value(node, name, **labels) == wanted, 20, f"{name} {labels} to be {wanted:g}")
 
 
+def wait_gone(node: Node, remote: str) -> None:
+    """Wait until a tunnel has no series any more."""
+    name = "vtep_tunnel_sent_packets_total"
+    node.wait_until(lambda: value(node, name, remote=remote) is None, 20, f"the tunnel to {remote} to go")
+
+
 @pytest.fixture(scope="module")
 def peer(lab: Lab) -> Peer:
     """Another VTEP."""
@@ -172,18 +178,44 @@ def test_what_comes_from_another_vtep_counts_by_that(site: ThreePorts, peer: Pee
     assert value(node, "vtep_tunnel_received_bytes_total", remote="10.2.2.2")
 
 
-def test_what_is_sent_by_tunnels_counts_by_their_port(site: ThreePorts) -> None:
-    node, remote = site.node, "00:11:22:33:44:66"
-    port = {"port": "vtep-0a020201"}
-    node.vtep_ctl("add-ucast-remote", "ls0", remote, "10.2.2.2")
-    node.wait_until(lambda: remote in support.table_flows(node, "unicast"), what="its flow")
+def test_what_is_sent_to_another_vtep_counts_by_that_whatever_becomes_of_addresses(site: ThreePorts) -> None:
+    node, to_c, also_to_c, to_d = site.node, *(f"00:11:22:33:46:{number:02x}" for number in range(3))
 
-    def is_counted() -> bool:
-        site.p0.send(new_frame(site.p0.mac, remote))
-        return bool(value(node, "vtep_tunnel_port_sent_packets_total", **port))
+    def send(mac: str, count: int) -> None:
+        site.p0.send(*(new_frame(site.p0.mac, mac) for _ in range(count)))
 
-    node.wait_until(is_counted, 20, "frames that were sent")
-    assert value(node, "vtep_tunnel_port_sent_bytes_total", **port)
+    for mac, remote in ((to_c, "10.2.2.3"), (also_to_c, "10.2.2.3"), (to_d, "10.2.2.4")):
+        node.vtep_ctl("add-ucast-remote", "ls0", mac, remote)
+        node.wait_until(lambda mac=mac: mac in support.table_flows(node, "unicast"), what="its flow")
+    support.forget_megaflows(node)
+    for mac, count in ((to_c, 5), (also_to_c, 3), (to_d, 2)):
+        send(mac, count)
+    wait_value(node, 8, "vtep_tunnel_sent_packets_total", remote="10.2.2.3")
+    wait_value(node, 2, "vtep_tunnel_sent_packets_total", remote="10.2.2.4")
+    length = len(new_frame(site.p0.mac, to_c).pack())
+    assert value(node, "vtep_tunnel_sent_bytes_total", remote="10.2.2.3") == 8 * length
+    node.vtep_ctl("del-ucast-remote", "ls0", to_c)
+    node.wait_until(lambda: to_c not in support.table_flows(node, "unicast"), what="its flow to be gone")
+    send(also_to_c, 3)
+    wait_value(node, 11, "vtep_tunnel_sent_packets_total", remote="10.2.2.3")
+    node.vtep_ctl("del-ucast-remote", "ls0", also_to_c)
+    wait_gone(node, "10.2.2.3")
+    assert value(node, "vtep_tunnel_sent_packets_total", remote="10.2.2.4") == 2
+
+
+def test_each_copy_of_what_is_flooded_counts_by_the_vtep_that_it_is_for(site: ThreePorts) -> None:
+    node, count = site.node, 4
+    support.add_logical_switch(node, "ls1", 5001, "10.2.2.5", "10.2.2.6")
+    node.vtep_ctl("set-replication-mode", "ls1", "source_node")
+    bind(node, "ls1", "p2")
+    node.wait_until(lambda: "10.2.2.6" in node.ofctl("dump-groups", "br0"), what="the copies")
+    support.forget_megaflows(node)
+    site.p2.send(*(new_frame(site.p2.mac) for _ in range(count)))
+    for remote in ("10.2.2.5", "10.2.2.6"):
+        wait_value(node, count, "vtep_tunnel_sent_packets_total", remote=remote)
+    node.vtep_ctl("unbind-ls", "br0", "p2", "0")
+    for remote in ("10.2.2.5", "10.2.2.6"):
+        wait_gone(node, remote)
 
 
 def test_a_change_of_the_database_is_timed_until_the_switch_has_acknowledged_it(site: ThreePorts) -> None:

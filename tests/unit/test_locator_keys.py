@@ -50,9 +50,11 @@ def test_a_locators_key_is_the_vni_both_ways_whatever_the_logical_switch_has(key
         + classify 200: tunnel_key=7002 tunnel_src=10.2.2.3 tunnel_dst=10.2.2.1
             -> set switch={id}, set from_tunnel=1, goto ingress_policy
         + unicast 200: switch={id} from_tunnel=0 eth_dst={MAC}
-            -> set tunnel_key=7001, set tunnel_dst=10.2.2.2, output 9
+            -> set tunnel_key=7001, set tunnel_dst=10.2.2.2, goto tunnel
         + flood 100: switch={id} from_tunnel=0 -> group local {id}, group remote {id}
-        + group remote {id} fast_failover: watch 9: set tunnel_key=7002, set tunnel_dst=10.2.2.3, output 9
+        + tunnel 200: tunnel_dst=10.2.2.2 -> output 9
+        + tunnel 200: tunnel_dst=10.2.2.3 -> output 9
+        + group remote {id} fast_failover: watch 9: set tunnel_key=7002, set tunnel_dst=10.2.2.3, resubmit tunnel
         """
     )
 
@@ -60,10 +62,10 @@ def test_a_locators_key_is_the_vni_both_ways_whatever_the_logical_switch_has(key
 def test_both_models_mix_and_each_locator_is_a_member_with_its_own_vni():
     world = World(LOCAL, "mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.2/7001 10.2.2.3/5001 10.2.2.4")
     assert only(world.flows(), "group remote", "all:") == (
-        "group remote 5000 all: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9"
-        " | set tunnel_key=7001, set tunnel_dst=10.2.2.2, output 9"
-        " | set tunnel_key=5001, set tunnel_dst=10.2.2.3, output 9"
-        " | set tunnel_key=5000, set tunnel_dst=10.2.2.4, output 9"
+        "group remote 5000 all: set tunnel_key=5000, set tunnel_dst=10.2.2.2, resubmit tunnel"
+        " | set tunnel_key=7001, set tunnel_dst=10.2.2.2, resubmit tunnel"
+        " | set tunnel_key=5001, set tunnel_dst=10.2.2.3, resubmit tunnel"
+        " | set tunnel_key=5000, set tunnel_dst=10.2.2.4, resubmit tunnel"
     )
     sources = [(5000, "10.2.2.2"), (5000, "10.2.2.4"), (5001, "10.2.2.3"), (7001, "10.2.2.2")]
     assert sorted(accepted(world)) == [(vni, ip, "5000") for vni, ip in sources]

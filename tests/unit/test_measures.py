@@ -6,7 +6,7 @@ from tests.unit.example import BASE, LS0, P0, A
 from tests.unit.world import World
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import NOTHING, Rendering
-from vtep_ryu.core.measures import BUCKETS, CHANGES, Delays, Measures, TunnelTraffic
+from vtep_ryu.core.measures import ANY, BUCKETS, CHANGES, Delays, Measures, TunnelTraffic
 from vtep_ryu.core.model import Row
 from vtep_ryu.core.plan import Change
 from vtep_ryu.core.render import render
@@ -55,16 +55,24 @@ def test_what_a_switch_that_is_gone_did_not_acknowledge_is_not_counted() -> None
 
 
 def test_what_came_from_a_vtep_is_that_of_all_its_flows_and_never_less_while_it_has_one() -> None:
-    traffic = TunnelTraffic()
+    traffic = TunnelTraffic(p.TUNNEL_SRC)
     for flows, expected in (
         ([flow("10.2.2.2", 5000, 3), flow("10.2.2.3", 5000, 1)], {"10.2.2.2": (3, 300), "10.2.2.3": (1, 100)}),
         ([flow("10.2.2.2", 5000, 5), flow("10.2.2.2", 5001, 1)], {"10.2.2.2": (6, 600)}),
-        ([flow("10.2.2.2", 5001, 1), ({p.TUNNEL_KEY.oxm: 7}, 9, 900)], {"10.2.2.2": (6, 600)}),
+        ([flow("10.2.2.2", 5001, 1), ({}, 9, 900)], {"10.2.2.2": (6, 600)}),
         ([flow("10.2.2.2", 5000, 2), flow("10.2.2.2", 5001, 2)], {"10.2.2.2": (9, 900)}),
         ([flow("10.2.2.2", 5000, 1)], {"10.2.2.2": (10, 1000)}),
     ):
         traffic.read(flows)
-        assert traffic.received == expected
+        assert traffic.counted == expected
+
+
+def test_what_may_come_from_anywhere_or_go_there_is_not_taken_for_one_vteps() -> None:
+    received, sent = TunnelTraffic(p.TUNNEL_SRC), TunnelTraffic(p.TUNNEL_DST)
+    received.read([({p.TUNNEL_KEY.oxm: 5000, p.TUNNEL_DST.oxm: "10.2.2.1"}, 3, 300)])
+    assert received.counted == {ANY: (3, 300)}
+    sent.read([({}, 1, 100), ({p.TUNNEL_DST.oxm: "10.2.2.2"}, 2, 200)])
+    assert sent.counted == {"10.2.2.2": (2, 200)}
 
 
 def test_what_is_installed_is_counted_by_table_and_forgotten_with_the_switch() -> None:

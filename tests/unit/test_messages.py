@@ -9,6 +9,7 @@ from ryu.ofproto import ofproto_v1_3_parser as parser
 
 from tests.unit.example import BASE, LEARNED, REMOTE
 from tests.unit.world import World, rendering
+from vtep_ryu.core import encapsulate
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flood import BUCKETS_PER_GROUP
 from vtep_ryu.core.flow import (
@@ -25,7 +26,6 @@ from vtep_ryu.core.flow import (
     Set,
     ToGroup,
 )
-from vtep_ryu.core.forward import encapsulate
 from vtep_ryu.core.plan import PutFlow, PutGroup, PutMeter, RemoveFlow, RemoveGroup, RemoveMeter
 from vtep_ryu.drivers.messages import message, meter_of, remove_flows
 
@@ -141,7 +141,7 @@ def test_a_match_is_packed_field_by_field(table, match, expected):
         ((PopVlan(), ToGroup(0x20001388)), "pop group:0x20001388"),
         ((PushVlan(), Set(p.VLAN, p.TAG | 10), Output(3)), "push:0x8100 vlan_vid=4106 output:3"),
         ((Set(p.IN_PORT, 0), Output(3)), "in_port_nxm[0:16]=0 output:3"),
-        (encapsulate(9, p.MAX_VNI, "10.2.2.2"), "tunnel_id=16777215 tun_ipv4_dst=10.2.2.2 output:9"),
+        (encapsulate.copy(p.MAX_VNI, "10.2.2.2"), "tunnel_id=16777215 tun_ipv4_dst=10.2.2.2 resubmit:10"),
         ((p.TO_CONTROLLER,), "controller:14"),
     ],
 )
@@ -270,7 +270,7 @@ def test_no_message_is_longer_than_64_kib_however_many_bindings_and_members_ther
 
 
 def test_a_group_of_as_many_buckets_as_are_used_fits_into_a_message():
-    copies = tuple(Bucket(encapsulate(9, 5000, f"10.2.{n >> 8}.{n & 255}"), 9) for n in range(BUCKETS_PER_GROUP))
+    copies = tuple(Bucket(encapsulate.copy(5000, f"10.2.{n >> 8}.{n & 255}"), 9) for n in range(BUCKETS_PER_GROUP))
     assert len(packed(message(DATAPATH, PutGroup(Group(1, GroupType.FAST_FAILOVER, copies)), COOKIE))) < 1 << 16
 
 

@@ -158,7 +158,7 @@ def test_one_changed_row_of_many_is_one_unit_and_one_change():
     assert follows.changes() == text(
         """
         + unicast 200: switch=5000 from_tunnel=0 eth_dst=02:00:00:01:01:01
-            -> set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
+            -> set tunnel_key=5000, set tunnel_dst=10.2.2.3, goto tunnel
         """
     )
 

@@ -51,8 +51,8 @@ def test_service_node_floods_to_the_first_member_that_is_alive():
         flood 100: switch=5000 from_tunnel=0 -> group local 5000, group remote 5000
         flood 100: switch=5000 from_tunnel=1 -> group local 5000
         group local 5000 all: set egress=3/0, resubmit egress_policy | set egress=4/10, resubmit egress_policy
-        group remote 5000 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
-            | watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
+        group remote 5000 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, resubmit tunnel
+            | watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.3, resubmit tunnel
         """
     )
 
@@ -69,15 +69,15 @@ def test_a_member_with_bfd_is_watched_at_its_port_and_copies_that_nobody_can_get
     rows = "mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3", f"{MULTICAST} 10.2.2.3"
     assert changed(flood(*rows), flood(*rows, BFD)) == text(
         """
-        - group numbered 1 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
-        - group remote 5000 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
-            | watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
+        - group numbered 1 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.3, resubmit tunnel
+        - group remote 5000 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, resubmit tunnel
+            | watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.3, resubmit tunnel
         + undelivered 400: switch=5000 eth_dst=01:00:5e:00:00:01 -> drop
         + undelivered 100: switch=5000 -> drop
-        + group numbered 1 fast_failover: watch 12: set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
+        + group numbered 1 fast_failover: watch 12: set tunnel_key=5000, set tunnel_dst=10.2.2.3, resubmit tunnel
             | watch 9: resubmit undelivered
-        + group remote 5000 fast_failover: watch 11: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
-            | watch 12: set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9 | watch 9: resubmit undelivered
+        + group remote 5000 fast_failover: watch 11: set tunnel_key=5000, set tunnel_dst=10.2.2.2, resubmit tunnel
+            | watch 12: set tunnel_key=5000, set tunnel_dst=10.2.2.3, resubmit tunnel | watch 9: resubmit undelivered
         """
     )
 
@@ -90,7 +90,7 @@ def test_a_member_with_bfd_is_watched_at_its_port_and_copies_that_nobody_can_get
 def test_a_member_without_bfd_is_always_alive(without):
     row = "mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3 10.2.2.4"
     group = only(flood(row, BFD, without), "group remote")
-    assert "watch 11: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9 | watch 9: " in group
+    assert "watch 11: set tunnel_key=5000, set tunnel_dst=10.2.2.2, resubmit tunnel | watch 9: " in group
     assert "watch 12" not in group
     assert "undelivered" not in flood(row, BFD, without)
 
@@ -111,8 +111,8 @@ def test_source_node_floods_to_every_member():
         flood 100: switch=5000 from_tunnel=0 -> group local 5000, group remote 5000
         flood 100: switch=5000 from_tunnel=1 -> group local 5000
         group local 5000 all: set egress=3/0, resubmit egress_policy | set egress=4/10, resubmit egress_policy
-        group remote 5000 all: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
-            | set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
+        group remote 5000 all: set tunnel_key=5000, set tunnel_dst=10.2.2.2, resubmit tunnel
+            | set tunnel_key=5000, set tunnel_dst=10.2.2.3, resubmit tunnel
         """
     )
 
@@ -128,8 +128,8 @@ def test_a_multicast_address_has_members_of_its_own_and_the_local_bindings_of_th
         """
         + multicast 100: switch=5000 from_tunnel=0 eth_dst=01:00:5e:00:00:01
             -> group numbered 1, set from_tunnel=1, goto flood
-        + group numbered 1 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
-            | watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
+        + group numbered 1 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, resubmit tunnel
+            | watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.3, resubmit tunnel
         """
     )
 
@@ -137,10 +137,10 @@ def test_a_multicast_address_has_members_of_its_own_and_the_local_bindings_of_th
 def test_a_multicast_address_leaves_the_members_of_unknown_dst_alone():
     unknown = "mcast_remote ls0 unknown-dst 10.2.2.9"
     assert only(flood(unknown, SOURCE_NODE, f"{MULTICAST} 10.2.2.2"), "10.2.2.2") == text(
-        "group numbered 1 all: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9"
+        "group numbered 1 all: set tunnel_key=5000, set tunnel_dst=10.2.2.2, resubmit tunnel"
     )
     assert only(flood(unknown, SOURCE_NODE, f"{MULTICAST} 10.2.2.2"), "10.2.2.9") == text(
-        "group remote 5000 all: set tunnel_key=5000, set tunnel_dst=10.2.2.9, output 9"
+        "group remote 5000 all: set tunnel_key=5000, set tunnel_dst=10.2.2.9, resubmit tunnel"
     )
 
 
@@ -152,8 +152,8 @@ def test_multicast_addresses_have_a_group_each_even_with_the_same_members():
             -> group numbered 1, set from_tunnel=1, goto flood
         multicast 100: switch=5000 from_tunnel=0 eth_dst=01:00:5e:00:00:02
             -> group numbered 2, set from_tunnel=1, goto flood
-        group numbered 1 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
-        group numbered 2 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+        group numbered 1 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, resubmit tunnel
+        group numbered 2 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, resubmit tunnel
         """
     )
 
@@ -181,7 +181,8 @@ def test_a_logical_switch_none_of_whose_ports_is_there_floods_to_its_members_onl
             -> set switch=5000, set from_tunnel=1, goto ingress_policy
         flood 100: switch=5000 from_tunnel=0 -> group remote 5000
         flood 100: switch=5000 from_tunnel=1 -> drop
-        group remote 5000 all: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+        tunnel 200: tunnel_dst=10.2.2.2 -> output 9
+        group remote 5000 all: set tunnel_key=5000, set tunnel_dst=10.2.2.2, resubmit tunnel
         """
     )
 

@@ -5,6 +5,8 @@ import pytest
 from tests.unit.world import World, changed, logical, only, text
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.model import Settings
+from vtep_ryu.core.render import render
+from vtep_ryu.core.units import TunnelUnit
 
 LOCAL = """
     physical_switch br0 tunnel_ips=10.2.2.1
@@ -28,13 +30,16 @@ REMOTE_FLOWS = """
     + classify 200: tunnel_key=5000 tunnel_src=10.2.2.4 tunnel_dst=10.2.2.1
         -> set switch=5000, set from_tunnel=1, goto ingress_policy
     + unicast 200: switch=5000 from_tunnel=0 eth_dst=02:00:00:00:00:01
-        -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+        -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, goto tunnel
     + unicast 200: switch=5000 from_tunnel=0 eth_dst=02:00:00:00:00:02
-        -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+        -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, goto tunnel
     + unicast 200: switch=5000 from_tunnel=0 eth_dst=02:00:00:00:00:03
-        -> set tunnel_key=5000, set tunnel_dst=10.2.2.3, output 9
+        -> set tunnel_key=5000, set tunnel_dst=10.2.2.3, goto tunnel
     + flood 100: switch=5000 from_tunnel=0 -> group local 5000, group remote 5000
-    + group remote 5000 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.4, output 9
+    + tunnel 200: tunnel_dst=10.2.2.2 -> output 9
+    + tunnel 200: tunnel_dst=10.2.2.3 -> output 9
+    + tunnel 200: tunnel_dst=10.2.2.4 -> output 9
+    + group remote 5000 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.4, resubmit tunnel
     """
 
 
@@ -93,6 +98,9 @@ WITHOUT_A_VNI = """
     flood 100: switch=<ls0> from_tunnel=1 -> group local <ls0>
     egress 400: ingress=3/0 egress=3/0 -> drop
     egress 100: egress=3/0 -> set in_port=0, output 3
+    tunnel 200: tunnel_dst=10.2.2.2 -> output 9
+    tunnel 200: tunnel_dst=10.2.2.3 -> output 9
+    tunnel 200: tunnel_dst=10.2.2.4 -> output 9
     group local <ls0> all: set egress=3/0, resubmit egress_policy
     """
 
@@ -120,7 +128,7 @@ def test_a_vni_that_two_logical_switches_ask_for_is_the_first_ones_by_name_and_t
     alone = World(LOCAL, *two, "logical_switch ls1")
     assert world.flows() == alone.flows()
     assert "set switch=<ls1>, set from_tunnel=0, set ingress=3/0" in world.flows()
-    assert "10.2.2.9" not in world.flows()
+    assert only(world.flows(), "10.2.2.9") == "tunnel 200: tunnel_dst=10.2.2.9 -> output 9", "nothing is sent there"
 
 
 def test_several_tunnel_addresses_each_take_frames_and_the_first_sends_them():
@@ -132,9 +140,31 @@ def test_several_tunnel_addresses_each_take_frames_and_the_first_sends_them():
         + classify 200: tunnel_key=5000 tunnel_src=10.2.2.2 tunnel_dst=10.2.3.1
             -> set switch=5000, set from_tunnel=1, goto ingress_policy
         + unicast 200: switch=5000 from_tunnel=0 eth_dst=02:00:00:00:00:01
-            -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+            -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, goto tunnel
+        + tunnel 200: tunnel_dst=10.2.2.2 -> output 9
         """
     )
+
+
+def test_what_goes_to_a_vteps_address_is_counted_for_as_long_as_a_row_names_it_and_leaves_anyhow():
+    world = World(LOCAL, REMOTE)
+    (way_out,) = render(world.vtep, TunnelUnit(None)).flows
+    assert str(way_out) == "tunnel 100: any -> output 9"
+    counted = [f"tunnel 200: tunnel_dst=10.2.2.{n} -> output 9" for n in (2, 3, 4)]
+    assert only(world.flows(), "tunnel 200:").splitlines() == counted
+    for rows, expected in (
+        ([REMOTE, "physical_port p0"], []),
+        ([REMOTE, "physical_switch br0 tunnel_ips=10.2.2.1,10.2.2.3"], [counted[0], counted[2]]),
+        (["ucast_remote ls0 02:00:00:00:00:01 10.2.2.2/7"], counted[:1]),
+        ([REMOTE, "port vtep-0a020201 8"], [each.replace("9", "8") for each in counted]),
+    ):
+        world.vtep.dirty.clear()
+        before = only(world.flows(), "tunnel 200:").splitlines()
+        world.become(LOCAL, *rows)
+        after = only(world.flows(), "tunnel 200:").splitlines()
+        assert after == expected
+        touched = {unit.remote for unit in world.vtep.dirty if isinstance(unit, TunnelUnit)}
+        assert {line.split("=")[1].split()[0] for line in {*before} ^ {*after}} <= touched
 
 
 def test_nothing_is_sent_to_an_address_of_our_own_or_taken_from_one():
@@ -150,7 +180,7 @@ def test_nothing_is_sent_to_an_address_of_our_own_or_taken_from_one():
     assert only(wanted, "tunnel_src=10.2.2.2 ") != ""
     assert only(wanted, "set tunnel_dst=10.2.2.1") == only(wanted, "set tunnel_dst=10.2.3.1") == ""
     assert only(wanted, "set tunnel_dst=10.2.2.2") == text(
-        "+ group remote 5000 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9"
+        "+ group remote 5000 fast_failover: watch 9: set tunnel_key=5000, set tunnel_dst=10.2.2.2, resubmit tunnel"
     )
     assert only(wanted, "multicast") == text(
         "+ multicast 100: switch=5000 from_tunnel=0 eth_dst=01:00:5e:00:00:01 -> set from_tunnel=1, goto flood"
@@ -180,7 +210,9 @@ def test_of_two_rows_for_an_address_the_one_with_the_lowest_uuid_counts_and_both
         + classify 200: tunnel_key=5000 tunnel_src=10.2.2.3 tunnel_dst=10.2.2.1
             -> set switch=5000, set from_tunnel=1, goto ingress_policy
         + unicast 200: switch=5000 from_tunnel=0 eth_dst=02:00:00:00:00:01
-            -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+            -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, goto tunnel
+        + tunnel 200: tunnel_dst=10.2.2.2 -> output 9
+        + tunnel 200: tunnel_dst=10.2.2.3 -> output 9
         """
     )
 
@@ -191,7 +223,7 @@ def test_an_address_that_is_local_and_remote_goes_to_the_station_and_the_remote_
         """
         unicast 300: switch=5000 eth_dst=02:00:00:00:00:01 -> set egress=3/0, goto egress_policy
         unicast 200: switch=5000 from_tunnel=0 eth_dst=02:00:00:00:00:01
-            -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+            -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, goto tunnel
         """
     )
 
@@ -209,16 +241,18 @@ def test_the_same_address_in_two_logical_switches_goes_two_ways():
     assert only(world.flows(), "unicast") == text(
         """
         unicast 200: switch=5000 from_tunnel=0 eth_dst=02:00:00:00:00:01
-            -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, output 9
+            -> set tunnel_key=5000, set tunnel_dst=10.2.2.2, goto tunnel
         unicast 200: switch=5001 from_tunnel=0 eth_dst=02:00:00:00:00:01
-            -> set tunnel_key=5001, set tunnel_dst=10.2.2.3, output 9
+            -> set tunnel_key=5001, set tunnel_dst=10.2.2.3, goto tunnel
         """
     )
 
 
 def test_no_flow_hands_a_frame_from_a_tunnel_to_a_tunnel():
     world = World(LOCAL, REMOTE, "mcast_remote ls0 01:00:5e:00:00:01 10.2.2.2")
-    flows = [line for line in world.flows().splitlines() if not line.startswith("group")]
-    sending = [line for line in flows if any(word in line for word in ("output 9", "group remote", "group numbered"))]
+    flows = [line for line in world.flows().splitlines() if not line.startswith(("group", "tunnel"))]
+    sending = [
+        line for line in flows if any(word in line for word in ("goto tunnel", "group remote", "group numbered"))
+    ]
     assert len(sending) == 5
     assert [line for line in sending if "from_tunnel=0" not in line] == []

@@ -15,6 +15,7 @@ from vtep_ryu.core.units import (
     RemoteUnit,
     SourceUnit,
     StationUnit,
+    TunnelUnit,
 )
 from vtep_ryu.core.vtep import Vtep
 
@@ -312,13 +313,16 @@ def test_a_switch_that_knows_more_than_the_limits_allow_is_followed_as_far_as_th
 
 # What is rendered anew.
 
+TO_ANOTHER = {SourceUnit(LS0, "10.2.2.3"), TunnelUnit("10.2.2.3")}
+
 
 @pytest.mark.parametrize(
     ("line", "units"),
     [
         ("ucast_remote ls0 02:00:00:00:00:02 10.2.2.2", {RemoteUnit(LS0, "02:00:00:00:00:02")}),
-        (f"ucast_remote ls0 {REMOTE_MAC} 10.2.2.3", {RemoteUnit(LS0, REMOTE_MAC), SourceUnit(LS0, "10.2.2.3")}),
-        ("mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3", {FloodUnit(LS0), SourceUnit(LS0, "10.2.2.3")}),
+        (f"ucast_remote ls0 {REMOTE_MAC} 10.2.2.3", {RemoteUnit(LS0, REMOTE_MAC), *TO_ANOTHER}),
+        ("mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.3", {FloodUnit(LS0), *TO_ANOTHER}),
+        ("mcast_remote ls0 unknown-dst 10.2.2.2 10.2.2.2/9", {FloodUnit(LS0), SourceUnit(LS0, "10.2.2.2")}),
         (f"mcast_remote ls0 {GROUP}", {MulticastUnit(LS0, GROUP)}),
         (
             "logical_switch ls0 tunnel_key=5000 replication_mode=source_node",

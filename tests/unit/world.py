@@ -43,8 +43,10 @@ from vtep_ryu.core.model import (
     Update,
 )
 from vtep_ryu.core.render import render
-from vtep_ryu.core.units import AlwaysUnit
+from vtep_ryu.core.units import AlwaysUnit, TunnelUnit, Unit
 from vtep_ryu.core.vtep import Vtep
+
+ALWAYS: set[Unit] = {AlwaysUnit(), TunnelUnit(None)}
 
 
 def text(block: str) -> str:
@@ -239,13 +241,13 @@ def rendering(vtep: Vtep) -> Rendering:
 
 
 def flows(vtep: Vtep) -> str:
-    """What the VTEP wants on its switch, AlwaysUnit excepted: flows in pipeline order, then groups and meters.
+    """What the VTEP wants on its switch, ALWAYS excepted: flows in pipeline order, then groups and meters.
 
     Numbers that are made of others stand as those: a binding as "1/10" (port, VLAN), VLAN 10 as "vlan=10", no tag as
     "vlan=none", a group as "local 5000" (kind, logical switch). Ids that follow from a hash stand as names: "<ls0>" for
     a logical switch without a VNI, "numbered 1" for the first numbered group in the text. A meter is "meter 1" (port).
     """
-    wanted = Rendering.joined(render(vtep, unit) for unit in vtep.inventory.every() - {AlwaysUnit()})
+    wanted = Rendering.joined(render(vtep, unit) for unit in vtep.inventory.every() - ALWAYS)
     numbers: dict[str, int] = {}
 
     def numbered(line: str) -> str:

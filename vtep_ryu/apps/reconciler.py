@@ -19,7 +19,7 @@ from vtep_ryu.core.model import Port
 from vtep_ryu.core.plan import plan
 from vtep_ryu.core.render import render
 from vtep_ryu.core.statistics import BindingStats, count, of_bindings
-from vtep_ryu.core.units import AlwaysUnit, RemoteUnit, StationUnit, Unit
+from vtep_ryu.core.units import AlwaysUnit, RemoteUnit, StationUnit, TunnelUnit, Unit
 from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.drivers.roles import Overtaken
 from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost
@@ -197,8 +197,8 @@ class Reconciler:
                 counted = count(classify, counters(p.EGRESS))
                 impossible = [flow for source in learn.IMPOSSIBLE for flow in counters(p.LEARN, source)]
                 self.vtep.drops.read(classify, impossible, counters(p.UNDELIVERED))
-                self.vtep.measures.tunnels.read(classify)
-                self.vtep.measures.tunnel_ports = {port: self.switch.sent(port) for port in self.vtep.tunnel_ports}
+                self.vtep.measures.from_tunnels.read(classify)
+                self.vtep.measures.to_tunnels.read(counters(p.TUNNEL))
                 if self.served:  # Else the flows of a binding may be still to come.
                     self.vtep.measures.bindings = of_bindings(counted, self.vtep.bindings, self.vtep.ports)
                     report(self.vtep.measures.bindings)
@@ -242,7 +242,7 @@ class Reconciler:
         self._epoch = (max(learned.epochs, default=0) + 1) % p.EPOCHS
         # The epoch shows in the learn table before anything else has it: if we end half-way, the next one is a new one.
         vtep.dirty = set()
-        self._reconcile({AlwaysUnit()})
+        self._reconcile({AlwaysUnit(), TunnelUnit(None)})
         for units in _parts(vtep.inventory.every()):
             changed, vtep.dirty = vtep.dirty, set()
             self._reconcile(changed.union(units))

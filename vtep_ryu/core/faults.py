@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from vtep_ryu.core.bindings import Bindings
 from vtep_ryu.core.events import Kind, Note
 from vtep_ryu.core.model import LogicalRouter, PhysicalPort, Place
-from vtep_ryu.core.units import MulticastUnit, RemoteUnit, SourceUnit, StationUnit, Unit
+from vtep_ryu.core.units import MulticastUnit, RemoteUnit, SourceUnit, StationUnit, TunnelUnit, Unit
 
 LOG = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def refused(unit: Unit) -> str:
     match unit:
         case StationUnit() | RemoteUnit() | MulticastUnit():
             return MAC_TABLE_EXHAUSTION
-        case SourceUnit():
+        case SourceUnit() | TunnelUnit():
             return TUNNEL_EXHAUSTION
         case _:
             return UNSPECIFIED_FAULT

@@ -19,12 +19,13 @@ from vtep_ryu.core.units import (
     SourceUnit,
     StationUnit,
     StormUnit,
+    TunnelUnit,
     Unit,
 )
 
 
 class Inventory:
-    """The units by what they have in common: all but every() are those of one logical switch."""
+    """The units by what they have in common: most are those of one logical switch."""
 
     def __init__(self, database: Database, bindings: Bindings, stations: Stations, moves: Moves) -> None:
         self._database = database
@@ -36,7 +37,7 @@ class Inventory:
         """All of them."""
         switches, ports = self._bindings.logical_switches(), self._bindings.ports()
         of_switches = (unit for switch in switches for unit in self.all_of(switch))
-        return {AlwaysUnit(), *map(StormUnit, ports), *of_switches}
+        return {AlwaysUnit(), *self.tunnels(), *map(StormUnit, ports), *of_switches}
 
     def all_of(self, switch: str) -> Iterator[Unit]:
         """All of a logical switch."""
@@ -45,8 +46,20 @@ class Inventory:
         yield from self.stations(switch)
         yield from (FrozenUnit(switch, mac) for mac in self._moves.of_switch(switch))
 
+    def overlays(self) -> Iterator[Unit]:
+        """What has to do with other VTEPs, of all logical switches."""
+        yield from self.tunnels()
+        for switch in self._bindings.logical_switches():
+            yield from self.overlay(switch)
+
+    def tunnels(self) -> Iterator[Unit]:
+        """The ways to other VTEPs."""
+        yield TunnelUnit(None)
+        for switch in self._bindings.logical_switches():
+            yield from (TunnelUnit(ip) for ip in self._database.sources(switch))
+
     def overlay(self, switch: str) -> Iterator[Unit]:
-        """What has to do with other VTEPs."""
+        """The same of one, but for those ways."""
         yield from self.replication(switch)
         yield SourceUnit(switch, None)
         yield from (SourceUnit(switch, ip) for ip in self._database.sources(switch))

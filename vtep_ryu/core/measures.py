@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 
 from vtep_ryu.core import pipeline as p
-from vtep_ryu.core.flow import Rendering
+from vtep_ryu.core.flow import Field, Rendering
 from vtep_ryu.core.plan import PutFlow, PutGroup, PutMeter, RemoveFlow, RemoveGroup, RemoveMeter, Step
 from vtep_ryu.core.statistics import BindingStats, Counted
 
@@ -19,6 +19,8 @@ BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 
 
 GROUPS = "groups"
 METERS = "meters"
+ANY = "any"
+"""What stands for all other VTEPs."""
 
 CHANGES = {
     PutFlow: "put_flow",
@@ -67,27 +69,32 @@ class Delays:
 
 
 class TunnelTraffic:
-    """Packets and bytes that came from each other VTEP, as the classify flows of its logical switches count them."""
+    """Packets and bytes from or for each other VTEP, as the flows count them that match its address in a field.
 
-    def __init__(self) -> None:
-        self.received: dict[str, tuple[int, int]] = {}
+    What may come with a VNI from anywhere (accept_any_source) is ANY's.
+    """
+
+    def __init__(self, field: Field) -> None:
+        self.counted: dict[str, tuple[int, int]] = {}
+        self._field = field
         self._before: dict[Hashable, tuple[int, int]] = {}
 
-    def read(self, classify: Iterable[Counted]) -> None:
-        """Take in what the flows say now. One that says less than before is another; a VTEP without any is gone."""
+    def read(self, flows: Iterable[Counted]) -> None:
+        """Take in what flows say now. One that says less than before is another; a VTEP without any is gone."""
         before, self._before = self._before, {}
         grown: dict[str, tuple[int, int]] = {}
-        for match, packets, octets in classify:
-            if (remote := match.get(p.TUNNEL_SRC.oxm)) is None:
+        for match, packets, octets in flows:
+            remote = match.get(self._field.oxm, ANY if p.TUNNEL_KEY.oxm in match else None)
+            if remote is None:
                 continue
             flow = frozenset(match.items())
             self._before[flow] = (packets, octets)
             had = before.get(flow, (0, 0))
             if packets < had[0]:
                 had = (0, 0)
-            so_far = grown.get(remote) or self.received.get(remote, (0, 0))
+            so_far = grown.get(remote) or self.counted.get(remote, (0, 0))
             grown[remote] = (so_far[0] + packets - had[0], so_far[1] + octets - had[1])
-        self.received = grown
+        self.counted = grown
 
 
 class Measures:
@@ -101,12 +108,9 @@ class Measures:
         """Those of stations, by what became of them; what teaches nothing is in the counters."""
 
         self.delays = Delays()
-        self.tunnels = TunnelTraffic()
+        self.from_tunnels, self.to_tunnels = TunnelTraffic(p.TUNNEL_SRC), TunnelTraffic(p.TUNNEL_DST)
         self.bindings: Mapping[tuple[str, int], BindingStats] = {}
         """By the UUID of the Physical_Port row and the VLAN."""
-
-        self.tunnel_ports: Mapping[int, tuple[int, int]] = {}
-        """Packets and bytes sent by the tunnel ports, by OpenFlow number."""
 
     def replaced(self, before: Rendering, now: Rendering) -> None:
         """Take in that the switch has one thing of a unit in place of another."""

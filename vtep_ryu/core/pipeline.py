@@ -75,9 +75,9 @@ UNICAST = _table(
     4,
     "unicast",
     {SWITCH, FROM_TUNNEL, ETH_DST, IN_PORT},
-    {"multicast", "flood", "egress_policy"},
+    {"multicast", "flood", "egress_policy", "tunnel"},
     "flood",
-    "A known destination: a local one gets its egress binding; a remote one is sent to its VTEP with the VNI there, "
+    "A known destination: a local one gets its egress binding; a remote one its VTEP's address and the VNI there, "
     "unless the frame came from a tunnel. Multicast and broadcast go to the next table, unknown addresses to flood; "
     "with storm control by the meter of the port that they came in by.",
 )
@@ -85,7 +85,7 @@ MULTICAST = _table(
     5,
     "multicast",
     {SWITCH, FROM_TUNNEL, ETH_DST},
-    {"flood", "undelivered"},
+    {"flood", "undelivered", "tunnel"},
     "flood",
     "A multicast address that has VTEPs of its own: to the local bindings and to those. All others go to flood.",
 )
@@ -93,7 +93,7 @@ FLOOD = _table(
     6,
     "flood",
     {SWITCH, FROM_TUNNEL},
-    {"egress_policy", "undelivered"},
+    {"egress_policy", "undelivered", "tunnel"},
     None,
     "Broadcast, unknown unicast and multicast: to every local binding of the logical switch, and, for frames from a "
     "local port, to the VTEPs of unknown-dst.",
@@ -126,7 +126,19 @@ UNDELIVERED = _table(
     "multicast address.",
 )
 
-TABLES = (CLASSIFY, INGRESS_POLICY, LEARN, SUPPRESS, UNICAST, MULTICAST, FLOOD, EGRESS_POLICY, EGRESS, UNDELIVERED)
+TUNNEL = _table(
+    10,
+    "tunnel",
+    {TUNNEL_DST},
+    set(),
+    None,
+    "A copy for another VTEP, with the VNI and the address that it goes to. It leaves by the tunnel port, and is "
+    "counted for that VTEP.",
+)
+
+_OF_FRAMES = (CLASSIFY, INGRESS_POLICY, LEARN, SUPPRESS, UNICAST, MULTICAST, FLOOD)
+_OF_COPIES = (EGRESS_POLICY, EGRESS, UNDELIVERED, TUNNEL)
+TABLES = (*_OF_FRAMES, *_OF_COPIES)
 BY_NAME = {table.name: table for table in TABLES}
 
 

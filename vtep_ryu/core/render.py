@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
-from vtep_ryu.core import classify, egress, flood, forward, learn, storm_control
+from vtep_ryu.core import classify, egress, encapsulate, flood, forward, learn, storm_control
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import NOTHING, Action, Group, Rendering
 from vtep_ryu.core.model import UNKNOWN_DST, Locator, Place
@@ -18,6 +18,7 @@ from vtep_ryu.core.units import (
     SourceUnit,
     StationUnit,
     StormUnit,
+    TunnelUnit,
     Unit,
 )
 from vtep_ryu.core.vtep import Vtep
@@ -42,6 +43,8 @@ def render(vtep: Vtep, unit: Unit) -> Rendering:
             return _flood(vtep, logical_switch)
         case SourceUnit(logical_switch, source):
             return _source(vtep, logical_switch, source)
+        case TunnelUnit(remote):
+            return _tunnel(vtep, remote)
         case MulticastUnit(logical_switch, mac):
             return _multicast(vtep, logical_switch, mac)
 
@@ -136,12 +139,12 @@ def _copies(vtep: Vtep, switch: str, mac: str) -> dict[Locator, tuple[Action, ..
     """What makes a copy for each member of an address that a tunnel leads to. Two may come to the same: that is one."""
     if not vtep.tunnel_ports:
         return {}
-    port, found = vtep.tunnel_ports[0], dict[tuple[int, str], Locator]()
+    found = dict[tuple[int, str], Locator]()
     for member in vtep.database.members(switch, mac):
         vni = vtep.tunnels.vni(switch, member)
         if vni is not None:
             found.setdefault((vni, member.ip), member)
-    return {member: forward.encapsulate(port, vni, ip) for (vni, ip), member in found.items()}
+    return {member: encapsulate.copy(vni, ip) for (vni, ip), member in found.items()}
 
 
 def _watch_port(vtep: Vtep, ip: str) -> int:
@@ -174,12 +177,22 @@ def _source(vtep: Vtep, switch: str, source: str | None) -> Rendering:
     return Rendering(tuple(classify.any_tunnel(identity.vni, ip, identity.id, note) for ip in vtep.tunnel_ips))
 
 
+def _tunnel(vtep: Vtep, remote: str | None) -> Rendering:
+    if not vtep.tunnel_ports:
+        return NOTHING
+    if remote is None:
+        return Rendering((encapsulate.way_out(vtep.tunnel_ports[0]),))
+    if not vtep.sessions.leads_to(remote):
+        return NOTHING
+    return Rendering((encapsulate.counted(vtep.tunnel_ports[0], remote),))
+
+
 def _remote(vtep: Vtep, switch: str, mac: str) -> Rendering:
     identity, destination = vtep.identities.of(switch), vtep.database.remote(switch, mac)
     if identity is None or destination is None or destination.ip in vtep.tunnel_ips:
         return NOTHING
     pinned = (learn.pinned(identity.id, mac),) if vtep.is_pinned(switch, mac) else ()
-    vni, ports = vtep.tunnels.vni(switch, destination), vtep.tunnel_ports
-    if vni is None or not ports:
+    vni = vtep.tunnels.vni(switch, destination)
+    if vni is None or not vtep.tunnel_ports:
         return Rendering(pinned)
-    return Rendering((*pinned, forward.remote(identity.id, mac, ports[0], vni, destination.ip)))
+    return Rendering((*pinned, forward.remote(identity.id, mac, vni, destination.ip)))

@@ -25,8 +25,8 @@ class Sessions:
 
     One BFD session a tunnel, whatever the number of logical switches, is at a port of its own. Where a session ends,
     the switch may still watch its port: that is ending, and stays until release(). title says what a logical switch is
-    called; touch is called with an address and its users when a session with it begins or ends, note
-    with what goes up and down.
+    called; touch is called with an address and its users when a session with it begins or ends, without any when a
+    tunnel does; note with what goes up and down.
     """
 
     def __init__(
@@ -77,7 +77,11 @@ class Sessions:
 
     def remotes(self) -> set[str]:
         """The other ends of all tunnels."""
-        return {remote for remote in self._users if self._is_used(remote)}
+        return {remote for remote in self._users if self.leads_to(remote)}
+
+    def leads_to(self, remote: str) -> bool:
+        """Whether there is a tunnel to this address."""
+        return bool(self._own) and remote in self._users and remote not in self._own
 
     def news(self) -> tuple[Statuses, bool]:
         """The tunnels that may have changed since last asked; and whether these are all there are."""
@@ -87,7 +91,7 @@ class Sessions:
 
     def status(self, remote: str) -> Mapping[str, str] | None:
         """What bfd_status has to say of a tunnel: nothing where BFD is not enabled, or not heard of yet."""
-        if not self._is_used(remote):
+        if not self.leads_to(remote):
             return None
         if remote not in self._sessions:
             return {}
@@ -183,9 +187,6 @@ class Sessions:
     def _name(self, remote: str) -> str:
         return p.bfd_port_name(self._own[0], remote)
 
-    def _is_used(self, remote: str) -> bool:
-        return bool(self._own) and remote in self._users and remote not in self._own
-
     def _use(self, logical_switch: str, remote: str, uses: bool) -> None:
         users = self._users[remote]
         was_used = bool(users)
@@ -194,11 +195,12 @@ class Sessions:
             del self._users[remote]
         if was_used != bool(users) and remote not in self._own:
             self._news.add(remote)
+            self._touch(remote, ())
             self._look(remote)
 
     def _look(self, remote: str) -> None:
         """Begin, change or end the session with an address, as its row says."""
-        row = self._database.tunnel(self._own[0], remote) if self._is_used(remote) else None
+        row = self._database.tunnel(self._own[0], remote) if self.leads_to(remote) else None
         before, now = self._sessions.get(remote), None if row is None else row.bfd
         if before == now:
             return

@@ -43,6 +43,13 @@ class SourceUnit:
 
 
 @dataclass(frozen=True, slots=True)
+class TunnelUnit:
+    """The way to another VTEP, whose copies are counted; None stands for any."""
+
+    remote: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteUnit:
     """An address in Ucast_Macs_Remote."""
 
@@ -80,6 +87,7 @@ Unit: TypeAlias = (
     | StormUnit
     | FloodUnit
     | SourceUnit
+    | TunnelUnit
     | RemoteUnit
     | MulticastUnit
     | StationUnit

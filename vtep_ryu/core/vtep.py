@@ -43,6 +43,7 @@ from vtep_ryu.core.units import (
     StormUnit,
     Touch,
     TunnelTouched,
+    TunnelUnit,
     Unheeded,
     Unit,
 )
@@ -378,14 +379,13 @@ class Vtep:
             self.dirty.add(FloodUnit(logical_switch))
 
     def _touch_member(self, ip: str, users: Iterable[str]) -> None:
-        for logical_switch in users:
-            self.dirty.update(self.inventory.replication_to(logical_switch, ip))
+        units = [unit for switch in users for unit in self.inventory.replication_to(switch, ip)]
+        self.dirty.update(units or [TunnelUnit(ip)])
 
     def _touch_overlays(self) -> None:
         ports = (self.ports.get(p.tunnel_port_name(ip)) for ip in self.tunnel_ips)
         self.tunnel_ports = tuple(port.number for port in ports if port is not None)
-        for logical_switch in self.bindings.logical_switches():
-            self.dirty.update(self.inventory.overlay(logical_switch))
+        self.dirty.update(self.inventory.overlays())
 
     def _locate(self, switch_id: int, binding: int) -> tuple[str | None, Place | None]:
         port, vlan = p.binding_of(binding)

@@ -16,6 +16,7 @@ from vtep_ryu.core.units import (
     SourceUnit,
     StationUnit,
     StormUnit,
+    TunnelUnit,
     Unit,
 )
 
@@ -39,6 +40,8 @@ def unit_in_words(unit: Unit, switch: str) -> str:
             return f"Mcast_Macs_Remote {mac} of {switch}"
         case SourceUnit(_, source):
             return f"the tunnels of {switch} from {source or 'anywhere'}"
+        case TunnelUnit(remote):
+            return f"the way to {remote or 'other VTEPs'}"
         case FloodUnit():
             return f"the replication of {switch}"
 

@@ -16,6 +16,7 @@ from ryu.ofproto import nicira_ext, ofproto_common
 from ryu.ofproto import ofproto_v1_3 as ofp
 
 from vtep_ryu.core import pipeline as p
+from vtep_ryu.core.encapsulate import REMEMBERED
 from vtep_ryu.core.flow import (
     Action,
     Bucket,
@@ -33,7 +34,6 @@ from vtep_ryu.core.flow import (
     ToGroup,
     Value,
 )
-from vtep_ryu.core.forward import REMEMBERED
 from vtep_ryu.core.plan import Change, PutFlow, PutGroup, RemoveFlow, RemoveGroup
 from vtep_ryu.drivers.messages import ETH_TYPE_VLAN, GROUP_ADD_OR_MODIFY, GROUP_TYPES, OXM_METADATA
 

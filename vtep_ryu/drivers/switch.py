@@ -145,14 +145,6 @@ class Switch:
         replies = self._request(parser.OFPPortDescStatsRequest(self._datapath))
         return {port.name: port for reply in replies for raw in reply.body if (port := port_of(raw)) is not None}
 
-    def sent(self, port: int) -> tuple[int, int]:
-        """The packets and bytes that left by a port; none where it has just gone."""
-        try:
-            replies = self._request(parser.OFPPortStatsRequest(self._datapath, 0, port))
-        except Refused:
-            return 0, 0
-        return next(((raw.tx_packets, raw.tx_bytes) for reply in replies for raw in reply.body), (0, 0))
-
     def learned(self) -> Learned:
         """What its learn table holds of ours."""
         entries, epochs = [], set()

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 
 from vtep_ryu.core.flow import Flow, Group
 from vtep_ryu.core.model import UNKNOWN_DST, LogicalSwitch, Place, UcastRemote
-from vtep_ryu.core.units import BindingUnit, FloodUnit, FrozenUnit, MulticastUnit, RemoteUnit, StationUnit, Unit
+from vtep_ryu.core.units import (
+    BindingUnit,
+    FloodUnit,
+    FrozenUnit,
+    MulticastUnit,
+    RemoteUnit,
+    StationUnit,
+    TunnelUnit,
+    Unit,
+)
 from vtep_ryu.core.vtep import Vtep
 from vtep_ryu.show.addresses import replication
 from vtep_ryu.show.commands import Unanswerable
@@ -164,7 +173,10 @@ def _units(vtep: Vtep, switch: str, mac: str, kind: str) -> list[Unit]:
     where = vtep.stations.place(switch, mac)
     if where is not None:
         return [*known, BindingUnit(where)]
-    return known if kind == "remote" else [*known, FloodUnit(switch)]
+    locator = vtep.database.remote(switch, mac)
+    if kind == "remote" and locator is not None:
+        return [*known, TunnelUnit(locator.ip)]
+    return [*known, FloodUnit(switch)]
 
 
 def _flow(served: Served, flow: Flow) -> Document:

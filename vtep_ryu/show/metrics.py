@@ -14,7 +14,7 @@ from vtep_ryu.core import faults
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.events import Events, Kind
 from vtep_ryu.core.learning import Outcome
-from vtep_ryu.core.measures import CHANGES, GROUPS, METERS, Delays
+from vtep_ryu.core.measures import CHANGES, GROUPS, METERS, Delays, Measures, TunnelTraffic
 from vtep_ryu.core.model import LogicalRouter as Router
 from vtep_ryu.core.model import LogicalSwitch as Switch
 from vtep_ryu.core.model import McastRemote, PhysicalPort, PhysicalSwitch, Tunnel, UcastRemote
@@ -138,21 +138,11 @@ def _sessions(served: Served) -> Series:
     return [((ip,), sessions.is_alive(ip)) for ip in sorted(sessions.remotes()) if sessions.port_with(ip)]
 
 
-def _tunnels(name: str, what: str, index: int) -> Metric:
+def _tunnels(name: str, text: str, traffic: Callable[[Measures], TunnelTraffic], index: int) -> Metric:
     def read(served: Served) -> Series:
-        return [((ip,), counts[index]) for ip, counts in served.vtep.measures.tunnels.received.items()]
+        return [((ip,), counts[index]) for ip, counts in traffic(served.vtep.measures).counted.items()]
 
-    text = f"{what} that came from another VTEP, without those that any address may send (accept_any_source)."
     return _of_switches(name, COUNTER, ("remote",), text, read)
-
-
-def _tunnel_ports(name: str, text: str, index: int) -> Metric:
-    def read(served: Served) -> Series:
-        ports = {port.number: port.name for port in served.vtep.ports.values()}
-        sent = served.vtep.measures.tunnel_ports
-        return [((ports[number],), counts[index]) for number, counts in sent.items() if number in ports]
-
-    return _of_switches(name, COUNTER, ("port",), text, read)
 
 
 def _bindings(name: str, text: str, field: str) -> Metric:
@@ -286,10 +276,20 @@ METRICS = (
         "vtep_storm_control_dropped_total", COUNTER, ("port",), "Frames of a port that storm control dropped.", _storms
     ),
     _of_switches("vtep_tunnel_bfd_up", GAUGE, ("remote",), "Whether BFD says that another VTEP is reached.", _sessions),
-    _tunnels("vtep_tunnel_received_packets_total", "Frames", 0),
-    _tunnels("vtep_tunnel_received_bytes_total", "Bytes of inner frames", 1),
-    _tunnel_ports("vtep_tunnel_port_sent_packets_total", "Frames that left by all tunnels of a tunnel port.", 0),
-    _tunnel_ports("vtep_tunnel_port_sent_bytes_total", "Bytes of these.", 1),
+    _tunnels(
+        "vtep_tunnel_received_packets_total",
+        "Frames that came from another VTEP; any is for a VNI that is taken from whoever sends it (accept_any_source).",
+        lambda measures: measures.from_tunnels,
+        0,
+    ),
+    _tunnels("vtep_tunnel_received_bytes_total", "Bytes of these.", lambda measures: measures.from_tunnels, 1),
+    _tunnels(
+        "vtep_tunnel_sent_packets_total",
+        "Frames that were sent to another VTEP, each copy.",
+        lambda measures: measures.to_tunnels,
+        0,
+    ),
+    _tunnels("vtep_tunnel_sent_bytes_total", "Bytes of these.", lambda measures: measures.to_tunnels, 1),
     _bindings("vtep_binding_received_packets_total", "Frames that a binding received.", "packets_from_local"),
     _bindings("vtep_binding_received_bytes_total", "Bytes of these.", "bytes_from_local"),
     _bindings("vtep_binding_sent_packets_total", "Frames that a binding sent.", "packets_to_local"),

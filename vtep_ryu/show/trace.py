@@ -192,6 +192,10 @@ class _Way:
         tag = f"with VLAN tag {self._egress.vlan}" if self._egress.vlan else "untagged"
         return f"leaves by {self._egress.port}, {tag}"
 
+    def tunnel(self, _: Step) -> str:
+        """Say for whom it leaves."""
+        return f"leaves for {self._tunnelled}"
+
     def undelivered(self, _: Step) -> str:
         """Say that nobody gets it."""
         return "no VTEP that it could go to is alive: dropped, and counted"
@@ -205,6 +209,7 @@ WORDS: Mapping[str, Callable[[_Way, Step], str]] = {
     p.FLOOD.name: _Way.flood,
     p.EGRESS.name: _Way.egress,
     p.UNDELIVERED.name: _Way.undelivered,
+    p.TUNNEL.name: _Way.tunnel,
 }
 """What is said of a step in a table; of all others, that it goes on."""
 
