@@ -12,7 +12,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export VTEP_DATAPATH = $(DATAPATH)
 
 .NOTPARALLEL:
-.PHONY: help deps datapath venv lint unit test test-long docs bench demo lab soak deb deb-test clean
+.PHONY: help deps datapath venv lint unit test test-long docs bench demo lab soak alerts deb deb-test clean
 .PHONY: lab-hands-on lab-how-to lab-understanding lab-fabric lab-failover lab-ovn
 
 help:  ## list the targets
@@ -94,6 +94,9 @@ lab-ovn: deps venv  ## docs/lab-ovn.rst in Mininet; ARGS=--test follows it
 soak: datapath deps venv  ## random changes, restarts and traffic, all checked; MINUTES=30, SEED= to see one again
 	@apps/isolate $(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(addprefix --seed ,$(SEED)) \
 		$(addprefix --first ,$(FIRST))
+
+alerts:  ## check etc/alerts.yml and run its tests with promtool, which is fetched, but not installed
+	@etc/check-alerts.sh
 
 deb: docs  ## a Debian package in build/: docs/packages.rst
 	@etc/debian-deps.sh python3-venv

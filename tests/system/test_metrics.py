@@ -313,6 +313,13 @@ def test_every_metric_and_label_in_a_query_is_one_that_is_served(
     assert by <= labels
 
 
+def test_every_alert_has_a_test_of_what_raises_it() -> None:
+    rules = [rule for group in yaml.safe_load((ETC / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
+    tests = yaml.safe_load((ETC / "alerts_test.yml").read_text())["tests"]
+    raised = {case["alertname"] for each in tests for case in each["alert_rule_test"] if case.get("exp_alerts")}
+    assert raised == {rule["alert"] for rule in rules}
+
+
 def test_every_metric_is_in_the_dashboard() -> None:
     used = {each.name for _, query in queries() for each in parts(parsed(query)) if hasattr(each, "matchers")}
     exempt = {f"vtep_change_seconds_{part}" for part in ("sum", "count")}
