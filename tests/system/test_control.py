@@ -22,6 +22,7 @@ NOTHING_COUNTED = {
     "frames_unclassified": 0,
     "frames_impossible": 0,
     "frames_undelivered": 0,
+    "frames_pinned": 0,
     "frames_storm_dropped": 0,
     "frames_storm_dropped_by_port": {},
 }

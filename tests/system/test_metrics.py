@@ -25,7 +25,10 @@ from vtep_ryu.show.metrics import HISTOGRAM, METRICS
 ETC = Path(__file__).parents[2] / "etc"
 PAGE = Path(__file__).parents[2] / "docs/metrics.rst"
 PORT = 9279
-OPTIONS = (f"--vtep-metrics-listen=127.0.0.1:{PORT}", "--vtep-statistics-interval=1", "--vtep-storm-control=5")
+OPTIONS = (
+    *(f"--vtep-metrics-listen=127.0.0.1:{PORT}", "--vtep-statistics-interval=1"),
+    *("--vtep-storm-control=5", "--vtep-pin-remote"),
+)
 GET = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode(), end='')"
 PROMETHEUS = {"job", "instance"}
 """The labels that Prometheus adds."""
@@ -165,6 +168,21 @@ def test_traffic_and_drops_are_those_of_the_switch(site: ThreePorts) -> None:
         (dropped + 3, "vtep_frames_dropped_total", {"table": "classify"}),
     ):
         node.wait_until(lambda args=(wanted, name, labels): (value(node, args[1], **args[2]) or 0) >= args[0], 20, name)
+
+
+def test_frames_from_sources_that_cannot_be_or_may_not_be_there_count_as_drops(site: ThreePorts) -> None:
+    node, pinned, nobody = site.node, "00:11:22:33:47:01", "00:00:00:00:00:00"
+    node.vtep_ctl("add-ucast-remote", "ls0", pinned, "10.2.2.2")
+    node.wait_until(lambda: pinned in support.table_flows(node, "learn"), what="its flow")
+    support.forget_megaflows(node)
+    for source, table, count in ((pinned, "pinned", 3), (nobody, "learn", 2)):
+        site.p1.send(*(new_frame(source) for _ in range(count)))
+        wait_value(node, count, "vtep_frames_dropped_total", table=table)
+    told = support.counters(node)["br0"]
+    assert (told["frames_pinned"], told["frames_impossible"]) == (3, 2)
+    node.vtep_ctl("del-ucast-remote", "ls0", pinned)
+    for table in ("flood", "egress", "tunnel"):
+        assert value(node, "vtep_frames_dropped_total", table=table) == 0
 
 
 def test_what_comes_from_another_vtep_counts_by_that(site: ThreePorts, peer: Peer) -> None:

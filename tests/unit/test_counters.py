@@ -2,6 +2,7 @@
 
 from tests.unit.example import BASE, LS0, P0, P1, A, B, C
 from tests.unit.world import World
+from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.counters import Counters
 from vtep_ryu.core.model import Settings
 from vtep_ryu.core.statistics import Drops
@@ -45,24 +46,30 @@ def test_a_copy_is_what_was_counted_then():
     assert copy == Counters(addresses_learned=1)
 
 
+def of(table, *flows):
+    """What flows of a table have counted, as the switch says it."""
+    return [(table.id, (match, packets, 60 * packets)) for match, packets in flows]
+
+
 def test_frames_undelivered_are_those_of_all_flows_that_ever_counted_any():
     counters = Counters()
     drops, one, other = Drops(counters), {"metadata": 5000}, {"metadata": (5001, 0xFFFFFFFF)}
     for flows, total in (
-        ([(one, 3, 180)], 3),
-        ([(one, 5, 300), (other, 1, 60)], 6),
-        ([(other, 1, 60)], 6),
-        ([(one, 2, 120), (other, 1, 60)], 8),
-        ([(one, 1, 60), (other, 4, 240)], 12),
+        ([(one, 3)], 3),
+        ([(one, 5), (other, 1)], 6),
+        ([(other, 1)], 6),
+        ([(one, 2), (other, 1)], 8),
+        ([(one, 1), (other, 4)], 12),
     ):
-        drops.read((), (), flows)
+        drops.read(of(p.UNDELIVERED, *flows))
         assert counters == Counters(frames_undelivered=total)
 
 
-def test_frames_that_are_dropped_on_their_way_in_are_counted_by_why():
+def test_frames_that_are_dropped_are_counted_by_table_and_by_why():
     counters = Counters()
-    drops, bound, missed = Drops(counters), ({"in_port": 1, "vlan_vid": 0}, 7, 420), ({}, 2, 120)
-    zeros, group = ({"eth_src": "00:00:00:00:00:00"}, 3, 180), ({"eth_src": ("01:00:00:00:00:00",) * 2}, 4, 240)
+    drops, missed = Drops(counters), ({}, 2)
+    zeros, group = ({"eth_src": "00:00:00:00:00:00"}, 3), ({"eth_src": ("01:00:00:00:00:00",) * 2}, 4)
     for _ in range(2):
-        drops.read([bound, missed], [zeros, group], [])
-        assert counters == Counters(frames_unclassified=2, frames_impossible=7)
+        drops.read([*of(p.CLASSIFY, missed), *of(p.LEARN, zeros, group), *of(p.PINNED, ({}, 5)), *of(p.FLOOD, ({}, 6))])
+        assert counters == Counters(frames_unclassified=2, frames_impossible=7, frames_pinned=5)
+        assert drops.frames == {"classify": 2, "learn": 7, "pinned": 5, "flood": 6}

@@ -47,7 +47,7 @@ def test_the_statistics_of_flows_are_read_as_ryu_reads_them(entries: list[tuple[
     offset = 0
     for _ in entries:
         ours, theirs = (each.parser(data, offset) for each in (flow_stats.FlowStats, parser.OFPFlowStats))
-        for name in ("length", "priority", "cookie", "packet_count", "byte_count"):
+        for name in ("length", "table_id", "priority", "cookie", "packet_count", "byte_count"):
             assert getattr(ours, name) == getattr(theirs, name)
         assert ours.match == known(theirs.match)
         offset += ours.length
@@ -80,6 +80,6 @@ def reply(kind: int, body: bytes) -> object:
 def test_ryu_reads_with_it() -> None:
     flow_stats.install()
     flow = FLOW_STATS.pack(FLOW_STATS.size + 8, 8, 1, 2, 3, 0, 0, 0, 7, 5, 300) + bytes((0, 1, 0, 4, 0, 0, 0, 0))
-    assert reply(ofp.OFPMP_FLOW, flow) == [flow_stats.FlowStats(FLOW_STATS.size + 8, 3, 7, 5, 300, {})]
+    assert reply(ofp.OFPMP_FLOW, flow) == [flow_stats.FlowStats(FLOW_STATS.size + 8, 8, 3, 7, 5, 300, {})]
     group = GROUP_DESC.pack(GROUP_DESC.size, ofp.OFPGT_ALL, 7)
     assert reply(ofp.OFPMP_GROUP_DESC, group + group) == 2 * [flow_stats.GroupDesc(GROUP_DESC.size, 7)]

@@ -22,6 +22,7 @@ def test_every_vtep_counts_what_nothing_matches_and_knows_what_holds_for_all_log
         egress 0: any -> drop
         undelivered 0: any -> drop
         tunnel 0: any -> drop
+        pinned 0: any -> drop
         learn 300: from_tunnel=1 -> goto suppress
         learn 400: eth_src=01:00:00:00:00:00/01:00:00:00:00:00 -> drop
         learn 400: eth_src=00:00:00:00:00:00 -> drop

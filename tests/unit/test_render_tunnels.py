@@ -82,7 +82,7 @@ def test_a_pinned_address_is_no_source_at_the_ports_unless_it_is_behind_this_vte
     )
     name = "5000" if key else "<ls0>"
     assert changed(free.flows(), pinned.flows()) == (
-        f"+ learn 400: switch={name} from_tunnel=0 eth_src=02:00:00:00:00:01 -> drop"
+        f"+ learn 400: switch={name} from_tunnel=0 eth_src=02:00:00:00:00:01 -> goto pinned"
     )
 
 

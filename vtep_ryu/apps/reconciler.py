@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ryu.lib import hub
 
-from vtep_ryu.core import faults, learn
+from vtep_ryu.core import faults
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.backlog import Backlog
 from vtep_ryu.core.events import Kind
@@ -195,11 +195,10 @@ class Reconciler:
                 before = totals
                 classify, counters = self.switch.counters(p.CLASSIFY), self.switch.counters
                 counted = count(classify, counters(p.EGRESS))
-                impossible = [flow for source in learn.IMPOSSIBLE for flow in counters(p.LEARN, source)]
-                self.vtep.drops.read(classify, impossible, counters(p.UNDELIVERED))
                 self.vtep.measures.from_tunnels.read(classify)
                 self.vtep.measures.to_tunnels.read(counters(p.TUNNEL))
-                if self.served:  # Else the flows of a binding may be still to come.
+                if self.served:  # Else flows may be still to come, or of another epoch.
+                    self.vtep.drops.read(self.switch.dropped(self._epoch))
                     self.vtep.measures.bindings = of_bindings(counted, self.vtep.bindings, self.vtep.ports)
                     report(self.vtep.measures.bindings)
         except SwitchLost as error:

@@ -45,6 +45,9 @@ class Counters:
     frames_undelivered: int = 0
     """For members that were all down."""
 
+    frames_pinned: int = 0
+    """From an address that the NVC has behind another VTEP (pin_remote)."""
+
     frames_storm_dropped: int = 0
     """Frames that storm_control dropped, read with the statistics too, and counted from when the meters are there."""
 

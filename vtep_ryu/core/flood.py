@@ -77,9 +77,9 @@ def undelivered(switch: int, groups: Sequence[Group], mac: str | None = None) ->
     if not any(Resubmit(p.UNDELIVERED) in bucket.actions for group in groups for bucket in group.buckets):
         return
     if mac is None:
-        yield Flow(p.UNDELIVERED, p.Priority.GENERAL, (Match(p.SWITCH, switch),))
+        yield Flow(p.UNDELIVERED, p.Priority.GENERAL, (Match(p.SWITCH, switch),), note=p.DROPS)
     else:
-        yield Flow(p.UNDELIVERED, p.Priority.SPECIAL, (Match(p.SWITCH, switch), Match(p.ETH_DST, mac)))
+        yield Flow(p.UNDELIVERED, p.Priority.SPECIAL, (Match(p.SWITCH, switch), Match(p.ETH_DST, mac)), note=p.DROPS)
 
 
 def flood(switch: int, local: Sequence[Group], remote: Sequence[Group], note: int) -> Iterator[Flow]:

@@ -16,7 +16,7 @@ def always() -> Iterator[Flow]:
     from_tunnel = (Match(p.FROM_TUNNEL, 1),)
     yield Flow(p.LEARN, p.Priority.LOCAL, from_tunnel, goto=p.SUPPRESS)
     for source in IMPOSSIBLE:
-        yield Flow(p.LEARN, p.Priority.SPECIAL, source)
+        yield Flow(p.LEARN, p.Priority.SPECIAL, source, note=p.DROPS)
     from_port = (Match(p.FROM_TUNNEL, 0),)
     yield Flow(p.LEARN, p.Priority.GENERAL, from_port, (p.TO_CONTROLLER,), goto=p.SUPPRESS)
 
@@ -30,7 +30,7 @@ def station(switch: int, binding: int, mac: str, ageing: int, note: int = 0) -> 
 def pinned(switch: int, mac: str) -> Flow:
     """A source that the NVC has behind another VTEP, and that no port may claim."""
     match = (Match(p.SWITCH, switch), Match(p.FROM_TUNNEL, 0), Match(p.ETH_SRC, mac))
-    return Flow(p.LEARN, p.Priority.SPECIAL, match)
+    return Flow(p.LEARN, p.Priority.SPECIAL, match, goto=p.PINNED)
 
 
 def frozen(switch: int, mac: str, quiet: int) -> Flow:

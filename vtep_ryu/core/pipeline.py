@@ -64,11 +64,11 @@ LEARN = _table(
     2,
     "learn",
     {SWITCH, FROM_TUNNEL, INGRESS_BINDING, ETH_SRC},
-    {"suppress"},
+    {"suppress", "pinned"},
     "suppress",
     "A source that is known at this binding goes on, and keeps its entry from ageing. An unknown one is copied to the "
     "controller and goes on too; without a copy if it is frozen elsewhere. Frames from tunnels teach nothing. A source "
-    "that no station can have, or none here, is dropped.",
+    "that no station can have is dropped.",
 )
 SUPPRESS = _table(3, "suppress", set(), {"unicast"}, "unicast", "Reserved for ARP and ND suppression, and routing.")
 UNICAST = _table(
@@ -136,9 +136,19 @@ TUNNEL = _table(
     "counted for that VTEP.",
 )
 
+PINNED = _table(
+    11,
+    "pinned",
+    set(),
+    set(),
+    None,
+    "A frame from an address that the NVC has behind another VTEP, with pin_remote. It is dropped, and counted with "
+    "all others, for there can be very many such addresses.",
+)
+
 _OF_FRAMES = (CLASSIFY, INGRESS_POLICY, LEARN, SUPPRESS, UNICAST, MULTICAST, FLOOD)
 _OF_COPIES = (EGRESS_POLICY, EGRESS, UNDELIVERED, TUNNEL)
-TABLES = (*_OF_FRAMES, *_OF_COPIES)
+TABLES = (*_OF_FRAMES, *_OF_COPIES, PINNED)
 BY_NAME = {table.name: table for table in TABLES}
 
 
@@ -154,11 +164,14 @@ class Priority(IntEnum):
     METERED = 500
 
 
+DROPS = 0x64726F70
+"""What is noted on flows that drop frames which are to be counted: by that they are found among all others."""
+
+
 def misses() -> tuple[Flow, ...]:
     """What every table does with a packet that nothing matches, as flows, so that it is counted."""
-    return tuple(
-        Flow(table, Priority.MISS, goto=None if table.miss is None else BY_NAME[table.miss]) for table in TABLES
-    )
+    nexts = [(table, None if table.miss is None else BY_NAME[table.miss]) for table in TABLES]
+    return tuple(Flow(table, Priority.MISS, goto=goto, note=0 if goto else DROPS) for table, goto in nexts)
 
 
 TUNNEL_PORT = re.compile(r"vtep-[0-9a-f]{8}|bfd[0-9a-f]{12}")
@@ -247,6 +260,8 @@ def metered_port(meter: int) -> int | None:
 OWNER = 0x7674 << 48
 OWNER_MASK = 0xFFFF << 48
 OURS = (OWNER, OWNER_MASK)
+WHOLE = (1 << 64) - 1
+"""The mask for a cookie as it is."""
 EPOCHS = 1 << 16
 _EPOCH_SHIFT = 32
 

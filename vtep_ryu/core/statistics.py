@@ -7,7 +7,7 @@ switch: in both directions with the VLAN tag that it came with, and for a frame 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -19,6 +19,8 @@ from vtep_ryu.core.model import Place, Port
 
 Counted: TypeAlias = tuple[Mapping[str, Any], int, int]
 """A flow's match by OpenFlow field, its packets and its bytes."""
+
+NAMES = {table.id: table.name for table in p.TABLES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +39,26 @@ class BindingStats:
 
 
 class Drops:
-    """Adds up what the flows that drop frames have counted, also those that have gone since."""
+    """Adds up by table what the flows that drop frames have counted, also those that have gone since."""
 
     def __init__(self, counters: Counters) -> None:
+        self.frames: Counter[str] = Counter()
         self._counters = counters
-        self._before: dict[str, dict[Hashable, int]] = defaultdict(dict)
+        self._before: Mapping[tuple[int, Hashable], int] = {}
 
-    def read(self, classify: Iterable[Counted], learn: Iterable[Counted], undelivered: Iterable[Counted]) -> None:
-        """Take in what flows say now: of classify, of learn for impossible sources, of undelivered."""
-        misses = (flow for flow in classify if not flow[0])
-        self._counters.frames_unclassified += self._growth("classify", misses)
-        self._counters.frames_impossible += self._growth("learn", learn)
-        self._counters.frames_undelivered += self._growth("undelivered", undelivered)
-
-    def _growth(self, table: str, flows: Iterable[Counted]) -> int:
-        """How much more they are than before. One that says less than before is another."""
-        before = self._before[table]
-        now: dict[Hashable, int] = {frozenset(match.items()): packets for match, packets, _ in flows}
-        self._before[table] = now
-        return sum(n - before.get(flow, 0) if n >= before.get(flow, 0) else n for flow, n in now.items())
+    def read(self, flows: Iterable[tuple[int, Counted]]) -> None:
+        """Take in what all of them say now, by the ids of tables. One that says less than before is another."""
+        now: dict[tuple[int, Hashable], int] = {
+            (table, frozenset(match.items())): packets for table, (match, packets, _) in flows
+        }
+        for flow, packets in now.items():
+            before = self._before.get(flow, 0)
+            self.frames[NAMES[flow[0]]] += packets - before if packets >= before else packets
+        self._before = now
+        self._counters.frames_unclassified = self.frames[p.CLASSIFY.name]
+        self._counters.frames_impossible = self.frames[p.LEARN.name]
+        self._counters.frames_undelivered = self.frames[p.UNDELIVERED.name]
+        self._counters.frames_pinned = self.frames[p.PINNED.name]
 
 
 def count(classify: Iterable[Counted], egress: Iterable[Counted]) -> dict[int, BindingStats]:

@@ -2,8 +2,8 @@
 
 Ryu makes an object of every field, action and instruction: 10,000 flows take it half a second, in which no echo is
 answered. Here a match is a dictionary of the fields that the pipeline knows, with values as Ryu has them, and of a flow
-there are its priority, its cookie and its counters besides; of a group there is its id. A test holds what is read to be
-what Ryu reads. Sections are those of the OpenFlow 1.3.5 specification.
+there are its table, its priority, its cookie and its counters besides; of a group there is its id. A test holds what is
+read to be what Ryu reads. Sections are those of the OpenFlow 1.3.5 specification.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class FlowStats:
     """The statistics of one flow, as the body of Ryu's reply."""
 
     length: int
+    table_id: int
     priority: int
     cookie: int
     packet_count: int
@@ -79,8 +80,8 @@ class FlowStats:
     @classmethod
     def parser(cls, data: bytes, offset: int) -> FlowStats:
         """The flow whose statistics begin there (section 7.3.5.2)."""
-        length, _, _, _, priority, _, _, _, cookie, packets, octets = _FLOW_STATS.unpack_from(data, offset)
-        return cls(length, priority, cookie, packets, octets, _match(data, offset + _FLOW_STATS.size))
+        length, table_id, _, _, priority, _, _, _, cookie, packets, octets = _FLOW_STATS.unpack_from(data, offset)
+        return cls(length, table_id, priority, cookie, packets, octets, _match(data, offset + _FLOW_STATS.size))
 
 
 @dataclass(slots=True)

@@ -148,7 +148,7 @@ class Switch:
     def learned(self) -> Learned:
         """What its learn table holds of ours."""
         entries, epochs = [], set()
-        for flow in self._flows(p.LEARN):
+        for flow in self._flows(p.LEARN.id):
             epochs.add(p.epoch_of(flow.cookie) or 0)
             if flow.match.get(p.INGRESS_BINDING.oxm):
                 entries.append((*station_of(flow.match), p.note_of(flow.cookie)))
@@ -156,25 +156,33 @@ class Switch:
 
     def forwarding(self) -> list[tuple[int, int]]:
         """The ids of the logical switches that it forwards for, each with the note on its flows."""
-        flows = self._flows(p.FLOOD)
+        flows = self._flows(p.FLOOD.id)
         return [(place_of(flow.match)[0], p.note_of(flow.cookie)) for flow in flows if flow.match.get(p.SWITCH.oxm)]
 
     def taking(self) -> list[tuple[int, str | None, int]]:
         """The VNIs that it takes frames with, the address they come from, None for any, and the note on the flow."""
         return [
             (flow.match[p.TUNNEL_KEY.oxm], flow.match.get(p.TUNNEL_SRC.oxm), p.note_of(flow.cookie))
-            for flow in self._flows(p.CLASSIFY)
+            for flow in self._flows(p.CLASSIFY.id)
             if p.TUNNEL_KEY.oxm in flow.match
         ]
 
     def counters(self, table: Table, match: tuple[Match, ...] = ()) -> list[Counted]:
         """What the flows of a table have counted, ours only; with a match, those that match this or less of it."""
-        return [(flow.match, flow.packet_count, flow.byte_count) for flow in self._flows(table, match)]
+        return [(flow.match, flow.packet_count, flow.byte_count) for flow in self._flows(table.id, match)]
+
+    def dropped(self, epoch: int) -> list[tuple[int, Counted]]:
+        """What the flows of an epoch have counted that drop frames, each with the id of its table.
+
+        Open vSwitch finds flows by their whole cookie without looking at others.
+        """
+        flows = self._flows(ofp.OFPTT_ALL, (), (p.cookie(epoch, p.DROPS), p.WHOLE))
+        return [(flow.table_id, (flow.match, flow.packet_count, flow.byte_count)) for flow in flows]
 
     def counter(self, flow: Flow) -> tuple[int, int] | None:
         """The packets and bytes that a flow has counted; None where it is not there."""
         fields = {match.field.oxm for match in flow.match}
-        found = (each for each in self._flows(flow.table, flow.match) if each.priority == flow.priority)
+        found = (each for each in self._flows(flow.table.id, flow.match) if each.priority == flow.priority)
         return next(((each.packet_count, each.byte_count) for each in found if each.match.keys() == fields), None)
 
     def bucket_counters(self, group_id: int) -> list[tuple[int, int]]:
@@ -242,15 +250,13 @@ class Switch:
         self._request(messages.remove_flows(self._datapath, *p.OURS), barrier=True)
         return True
 
-    def _flows(self, table: Table, match: tuple[Match, ...] = ()) -> list[flow_stats.FlowStats]:
-        """The statistics of a table's flows, ours only."""
-        request = parser.OFPFlowStatsRequest(
-            self._datapath,
-            table_id=table.id,
-            cookie=p.OWNER,
-            cookie_mask=p.OWNER_MASK,
-            match=messages.of_match(match),
-        )
+    def _flows(
+        self, table_id: int, match: tuple[Match, ...] = (), which: tuple[int, int] = p.OURS
+    ) -> list[flow_stats.FlowStats]:
+        """The statistics of the flows of a table, or OFPTT_ALL; which is their cookie, and its mask."""
+        any_port, any_group = ofp.OFPP_ANY, ofp.OFPG_ANY
+        fields = messages.of_match(match)
+        request = parser.OFPFlowStatsRequest(self._datapath, 0, table_id, any_port, any_group, *which, fields)
         return [flow for reply in self._request(request) for flow in reply.body]
 
     def _apply(self, steps: Sequence[Step], cookie: int, refused: dict[Unit, str]) -> None:

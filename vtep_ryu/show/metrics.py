@@ -122,11 +122,11 @@ def _packet_ins(served: Served) -> Series:
 
 
 def _drops(served: Served) -> Series:
-    counters = served.vtep.counters
-    yield (p.CLASSIFY.name,), counters.frames_unclassified
-    yield (p.LEARN.name,), counters.frames_impossible
-    yield (p.UNICAST.name,), counters.frames_storm_dropped
-    yield (p.UNDELIVERED.name,), counters.frames_undelivered
+    yield (p.LEARN.name,), served.vtep.drops.frames[p.LEARN.name]
+    yield (p.UNICAST.name,), served.vtep.counters.frames_storm_dropped
+    for table in p.TABLES:
+        if table.miss is None:
+            yield (table.name,), served.vtep.drops.frames[table.name]
 
 
 def _storms(served: Served) -> Series:
@@ -268,8 +268,9 @@ METRICS = (
         "vtep_frames_dropped_total",
         COUNTER,
         ("table",),
-        "Frames that a table dropped: of no logical switch, from an impossible source, by storm control, for members "
-        "that were all down.",
+        "Frames that a table dropped: of no logical switch (classify), from an impossible source (learn), from one "
+        "that pin_remote keeps away (pinned), by storm control (unicast), for members that were all down "
+        "(undelivered), and where flows were still to come or had just gone (flood, egress, tunnel).",
         _drops,
     ),
     _of_switches(

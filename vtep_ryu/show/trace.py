@@ -17,8 +17,8 @@ from vtep_ryu.show.ofproto import Step, parse
 from vtep_ryu.show.site import Served, Site, vni_in_words
 
 TABLES = {table.id: table for table in p.TABLES}
-SILENT = (p.INGRESS_POLICY.name, p.SUPPRESS.name, p.EGRESS_POLICY.name)
-"""Tables with nothing to say: they are kept for what is to come."""
+SILENT = (p.INGRESS_POLICY.name, p.SUPPRESS.name, p.EGRESS_POLICY.name, p.PINNED.name)
+"""Tables with nothing to say: they are kept for what is to come, or the one before has said it."""
 
 NO_ARP = "neighbor cache miss"
 NOT_ALIVE = "-> no live bucket"
