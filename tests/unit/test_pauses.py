@@ -15,7 +15,8 @@ class Cycle:
 
 
 @pytest.fixture(autouse=True)
-def shortened():
+def shortened(monkeypatch):
+    monkeypatch.setattr(pauses, "_reasons", set())
     interval = sys.getswitchinterval()
     pauses.shorten()
     yield

@@ -21,6 +21,7 @@ from vtep_ryu.core.render import render
 from vtep_ryu.core.statistics import BindingStats, count, of_bindings
 from vtep_ryu.core.units import AlwaysUnit, RemoteUnit, StationUnit, TunnelUnit, Unit
 from vtep_ryu.core.vtep import Vtep
+from vtep_ryu.drivers import pauses
 from vtep_ryu.drivers.roles import Overtaken
 from vtep_ryu.drivers.switch import Refused, Switch, SwitchLost
 
@@ -144,6 +145,7 @@ class Reconciler:
             self._set_served(False)
             self.vtep.measures.disconnected()
             self.switch.stop_hearing()
+            pauses.go_on(self)
             self.vtep.note(Kind.LOST, datapath_id=f"{self.switch.datapath_id:016x}")
             for unit in self._refused:
                 self.vtep.switch_faults.clear(unit)
@@ -263,7 +265,10 @@ class Reconciler:
         self._backlog.touch(changed)
         part = self._backlog.take(REMOTES_PER_TURN)
         if self._backlog:
+            pauses.hold(self)
             self.wake()
+        else:
+            pauses.go_on(self)
         return part
 
     def _reconcile(self, units: set[Unit]) -> None:

@@ -15,6 +15,7 @@ import ovs.db.error
 import ovs.db.idl
 import ovs.timeval
 
+from vtep_ryu.drivers import pauses
 from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.jsonrpc import TableUpdates
 from vtep_ryu.drivers.locks import Locks
@@ -99,6 +100,7 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
 
     def _shorten(self, updates: TableUpdates) -> TableUpdates:
         if self._locks is not None:
+            pauses.hold(self)  # Until the client has handed all of them over.
             self._locks.show_life()
         for table in self.compact.keys() & updates.keys():
             columns = self._columns[table]
