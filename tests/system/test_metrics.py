@@ -132,7 +132,9 @@ def test_connections_and_what_there_is_are_told(site: ThreePorts) -> None:
     for name in ("vtep_switch_connected", "vtep_switch_served", "vtep_logical_switches", "vtep_tunnels"):
         assert value(node, name) == 1, name
     assert value(node, "vtep_bindings") == 2
-    assert value(node, "vtep_database_rows", table="Logical_Switch") == 1
+    for table in ("Logical_Switch", "Mcast_Macs_Local", "Physical_Locator", "Tunnel"):
+        wait_value(node, len(node.rows(table)), "vtep_database_rows", database="hardware_vtep", table=table)
+    assert value(node, "vtep_database_rows", database="Open_vSwitch", table="Bridge") == 2
     assert value(node, "vtep_tunnel_bfd_up", remote="10.2.2.2") == 0, "nobody answers there"
 
 

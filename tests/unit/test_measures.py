@@ -7,11 +7,10 @@ from tests.unit.world import World
 from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.flow import NOTHING, Rendering
 from vtep_ryu.core.measures import ANY, BUCKETS, CHANGES, Delays, Measures, TunnelTraffic
-from vtep_ryu.core.model import Row
 from vtep_ryu.core.plan import Change
 from vtep_ryu.core.render import render
 from vtep_ryu.core.units import FloodUnit
-from vtep_ryu.show.metrics import METRICS, TABLES
+from vtep_ryu.show.metrics import METRICS
 
 
 def flow(remote: str, vni: int, packets: int) -> tuple[dict[str, object], int, int]:
@@ -88,9 +87,8 @@ def test_what_is_installed_is_counted_by_table_and_forgotten_with_the_switch() -
     assert not +measures.installed
 
 
-def test_every_change_and_every_kind_of_row_has_a_name() -> None:
+def test_every_change_has_a_name() -> None:
     assert set(CHANGES) == set(Change.__args__)
-    assert set(TABLES) == set(Row.__args__)
 
 
 def test_packet_ins_count_by_what_became_of_them() -> None:

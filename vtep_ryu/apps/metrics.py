@@ -56,6 +56,7 @@ class Metrics:
         return Sources(
             self._site(),
             {name: link.remote is not None for name, link in status.databases.items()},
+            {client.name: client.sizes for client in self._clients},
             {state: len(names) for state, names in bridges.items()},
             self._events,
             {kind: sum(client.errors[kind] for client in self._clients) for kind in ERRORS},

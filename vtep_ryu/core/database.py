@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from vtep_ryu.core.model import (
     UNKNOWN_DST,
@@ -80,10 +80,6 @@ class Database:
         """The Logical_Router row with this UUID."""
         row = self._rows[LogicalRouter].get(uuid)
         return row if isinstance(row, LogicalRouter) else None
-
-    def sizes(self) -> dict[type[Row], int]:
-        """How many rows there are of each kind."""
-        return {kind: len(self._rows.get(kind, ())) for kind in get_args(Row)}
 
     def logical_routers(self) -> Iterable[str]:
         """The UUIDs of all Logical_Router rows."""

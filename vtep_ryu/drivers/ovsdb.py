@@ -107,6 +107,8 @@ class OvsdbClient(Companion[Incoming, Outgoing | Link]):
         self._lost_races = 0
         self.errors: Counter[str] = Counter()
         """How often what went wrong. The other side may read it: each is one number."""
+        self.sizes: Mapping[str, int] = {}
+        """How many rows of each table there are, or were last. The other side may read it: nobody changes it."""
 
     # What subclasses do.
 
@@ -232,6 +234,7 @@ class OvsdbClient(Companion[Incoming, Outgoing | Link]):
         # What was taken in while a transaction was under way is written after it: nothing else will wake us for it.
         while self._write(idl):
             pass
+        self.sizes = {table: len(idl.rows(table)) for table in self._columns}
         return True
 
     def _write(self, idl: Idl) -> bool:

@@ -15,23 +15,11 @@ from vtep_ryu.core import pipeline as p
 from vtep_ryu.core.events import Events, Kind
 from vtep_ryu.core.learning import Outcome
 from vtep_ryu.core.measures import CHANGES, GROUPS, METERS, Delays, Measures, TunnelTraffic
-from vtep_ryu.core.model import LogicalRouter as Router
-from vtep_ryu.core.model import LogicalSwitch as Switch
-from vtep_ryu.core.model import McastRemote, PhysicalPort, PhysicalSwitch, Tunnel, UcastRemote
 from vtep_ryu.core.statistics import BindingStats
 from vtep_ryu.show.site import Served, Site
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 
-TABLES = {
-    PhysicalSwitch: "Physical_Switch",
-    PhysicalPort: "Physical_Port",
-    Switch: "Logical_Switch",
-    Router: "Logical_Router",
-    UcastRemote: "Ucast_Macs_Remote",
-    McastRemote: "Mcast_Macs_Remote",
-    Tunnel: "Tunnel",
-}
 KEYWORDS = (
     *(faults.INVALID_ACL_BINDING, faults.INVALID_VLAN_MAP, faults.LR_SUPPORT_FAULT),
     *(faults.MAC_TABLE_EXHAUSTION, faults.TUNNEL_EXHAUSTION, faults.UNSPECIFIED_FAULT),
@@ -45,13 +33,15 @@ Series: TypeAlias = Iterable[tuple[Labels, float | Delays]]
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where metrics are read: of databases whether they are connected, of bridges how many are in which state.
+    """Where metrics are read: of databases whether they are connected and how many rows of each table they have,
+    of bridges how many are in which state.
 
     errors are those that the databases' clients count, build is what the program is, process what it takes.
     """
 
     site: Site
     databases: Mapping[str, bool]
+    rows: Mapping[str, Mapping[str, int]]
     bridges: Mapping[str, int]
     events: Events
     errors: Mapping[str, int]
@@ -99,6 +89,11 @@ def _errors(sources: Sources) -> Series:
     refused = sum(served.vtep.measures.refused for served in sources.site.vteps.values())
     here = {"switch_lost": sources.events.counts[Kind.LOST], "refused_by_switch": refused}
     return [((kind,), here.get(kind, sources.errors.get(kind, 0))) for kind in ERRORS]
+
+
+def _rows(sources: Sources) -> Series:
+    for database, sizes in sources.rows.items():
+        yield from (((database, table), size) for table, size in sizes.items())
 
 
 def _addresses(served: Served) -> Series:
@@ -176,9 +171,9 @@ METRICS = (
     Metric(
         "vtep_database_rows",
         GAUGE,
-        ("table",),
-        "Rows of hardware_vtep that are followed and can be used.",
-        lambda sources: [((TABLES[kind],), size) for kind, size in sources.site.database.sizes().items()],
+        ("database", "table"),
+        "Rows of the tables that are followed, as last read.",
+        _rows,
     ),
     Metric(
         "vtep_bridges",
