@@ -113,6 +113,19 @@ def test_only_the_last_are_kept_and_all_are_counted():
     assert events.counts == {Kind.CONNECTED: 5}
 
 
+def test_a_database_that_is_reached_otherwise_is_lost_and_connected():
+    events = Events()
+    for before, now in ((None, None), (None, "tcp:a"), ("tcp:a", "tcp:a"), ("tcp:a", "tcp:b"), ("tcp:b", None)):
+        events.linked("hardware_vtep", before, now)
+    assert [(event.kind.value, event.fields["remote"]) for event in events] == [
+        ("database_connected", "tcp:a"),
+        ("database_lost", "tcp:a"),
+        ("database_connected", "tcp:b"),
+        ("database_lost", "tcp:b"),
+    ]
+    assert {event.physical_switch for event in events} == {""}
+
+
 def test_every_kind_has_its_sentence_and_line():
     assert set(SENTENCES) == set(Kind)
     world = Watched(TWO_PORTS, f"station ls0 {MAC} p0 0")

@@ -162,6 +162,8 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
     def _follow(self, companion: Companion[Any, Any], receive: Callable[[Any], None]) -> None:
         def take_in(value: Any) -> None:
             if isinstance(value, Link):
+                before = self._status.databases[companion.name]
+                self._events.linked(companion.name, before.remote, value.remote)
                 self._tell(databases={**self._status.databases, companion.name: value})
             else:
                 receive(value)

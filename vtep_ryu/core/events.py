@@ -54,6 +54,12 @@ class Kind(StrEnum):
     LOST = "lost"
     """The same."""
 
+    DATABASE_CONNECTED = "database_connected"
+    """A database is followed, by the switches of all: database (its name), remote."""
+
+    DATABASE_LOST = "database_lost"
+    """It is not any more, by what remote it was: the same."""
+
 
 Note: TypeAlias = Callable[..., None]
 """Notes an event of one physical switch: its kind, and its fields by name."""
@@ -100,3 +106,10 @@ class Events:
         words = {name: str(value) for name, value in fields.items()}
         self._last.append(Event(self._number, self._clock(), kind, physical_switch, words))
         self._tell(self._last[-1])
+
+    def linked(self, database: str, before: str | None, now: str | None) -> None:
+        """Take in by which remote a database is reached, if any. That is an event of no physical switch."""
+        if before not in (None, now):
+            self.note("", Kind.DATABASE_LOST, database=database, remote=before)
+        if now not in (None, before):
+            self.note("", Kind.DATABASE_CONNECTED, database=database, remote=now)

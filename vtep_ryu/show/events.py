@@ -30,6 +30,8 @@ SENTENCES = {
     Kind.FAULT_CLEARED: "{keyword}: {text}",
     Kind.CONNECTED: "switch {datapath_id}",
     Kind.LOST: "switch {datapath_id}",
+    Kind.DATABASE_CONNECTED: "{database}: {remote}",
+    Kind.DATABASE_LOST: "{database}: {remote}",
 }
 
 
