@@ -42,11 +42,11 @@ class Exporter:
         """Listen; where one cannot, one line on stderr and SystemExit(1)."""
         self._read = read
         host, port = listen
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        family, place = (socket.AF_INET6, f"[{host}]") if ":" in host else (socket.AF_INET, host)
         try:
             self._socket = eventlet.listen(listen, family, reuse_port=False)
         except OSError as error:
-            fail(f"cannot listen on {host}:{port} for metrics: {os.strerror(error.errno or 0)}")
+            fail(f"cannot listen on {place}:{port} for metrics: {os.strerror(error.errno or 0)}")
 
     def serve(self) -> None:
         """Answer for ever."""
