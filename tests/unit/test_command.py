@@ -1,7 +1,7 @@
 import pytest
 
 from vtep_ryu.command.bridge import target
-from vtep_ryu.command.daemon import as_getopt, levels, parser
+from vtep_ryu.command.daemon import as_getopt, levels, manual, parser
 from vtep_ryu.command.databases import Databases
 from vtep_ryu.command.log_lines import LogLines
 from vtep_ryu.command.main import directories
@@ -54,6 +54,13 @@ def test_an_option_without_a_value_does_not_take_the_next_word():
         "-vfile:dbg",
         "--detach",
     ]
+
+
+def test_the_manual_page_has_what_comes_after_an_option():
+    shown = [action.option_strings for action in manual()._actions]
+    assert ["-p, --private-key FILE"] in shown
+    assert ["--pidfile[=FILE]"] in shown
+    assert ["--cleanup"] in shown
 
 
 def test_the_help_fits_a_screen_with_the_prompt_below_it_and_has_every_option():

@@ -87,7 +87,7 @@ def fail(message: str) -> NoReturn:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What there is to say on the command line; --help and the manual page are made of it."""
+    """What there is to say on the command line; --help is made of it."""
     made = Parser(
         prog=ovs.util.PROGRAM_NAME,
         usage="%(prog)s [OPTIONS] PS-NAME [-- RYU-MANAGER-OPTIONS...]\n       %(prog)s --cleanup PS-NAME\n"
@@ -104,6 +104,15 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"{ovs.util.PROGRAM_NAME} {__version__}")
     ovs.vlog.add_args(made)
     ovs.daemon.add_args(made)
+    return made
+
+
+def manual() -> argparse.ArgumentParser:
+    """The same for the manual page, where what comes after an option is shown with its name."""
+    made = parser()
+    for action in made._actions:
+        if action.option_strings:
+            action.option_strings = [_invocation(action)]
     return made
 
 

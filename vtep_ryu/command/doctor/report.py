@@ -31,6 +31,14 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
 )
 WRONG_USAGE = 3
 
+EPILOG = """\
+What follows -- is for ryu-manager, as for vtep-ryu: it says where the databases are.
+
+examples:
+  vtep-ryu doctor
+  vtep-ryu doctor br0 -- --config-file /etc/vtep_ryu.conf
+  vtep-ryu doctor --format json | jq -r .verdict"""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -42,8 +50,10 @@ def main(argv: Sequence[str], directory: Path) -> NoReturn:
     end = argv.index("--") if "--" in argv else len(argv)
     parser = _Parser(
         prog="vtep-ryu doctor",
-        description="Look for what is wrong, and say what to do. Exit status: 0 nothing, 1 warnings, 2 errors.",
-        epilog="What follows -- is for ryu-manager, as for vtep-ryu: it says where the databases are.",
+        description="Look for what is wrong, and say what to do.\n"
+        f"Exit status: 0 nothing, 1 warnings, 2 errors, {WRONG_USAGE} wrong usage.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("ps_name", nargs="?", metavar="PS-NAME", help="The physical switch; default: all.")
