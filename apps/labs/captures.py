@@ -16,7 +16,6 @@ class Captures:
     """
 
     def __init__(self, net: Mininet, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         self._running = [self._begin(link, directory.resolve()) for link in net.links]
         for each in self._running:
             # With the first packet missing a capture would begin in the midst of what the page tells.

@@ -169,7 +169,7 @@ def main(lab: type[Lab]) -> int:
     """Run a lab from the command line; the exit status."""
     target = "lab-" + Path(lab.page).stem.removeprefix("lab-")
     parser = argparse.ArgumentParser(
-        prog=lab.__module__,
+        prog=target,
         description=lab.__doc__,
         epilog=f"for example: make {target}; make {target} ARGS='--test --pcap /tmp/links'",
     )
@@ -178,6 +178,11 @@ def main(lab: type[Lab]) -> int:
     arguments = parser.parse_args()
     if "VTEP_LAB_DIR" not in os.environ:
         parser.error("run this under apps/isolate, which removes everything in the end")
+    if arguments.pcap:
+        try:
+            arguments.pcap.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            parser.error(f"--pcap {arguments.pcap}: {error.strerror}")
     setLogLevel("output")
     began = time.monotonic()
     running = None

@@ -181,6 +181,15 @@ def test_a_lab_is_not_run_outside_of_isolation() -> None:
     assert "apps/isolate" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [("--tset", "unrecognized arguments: --tset"), ("--pcap=/proc/a", "--pcap /proc/a: No such file or directory")],
+)
+def test_what_a_lab_cannot_do_is_one_line_before_anything_is_built(argument: str, says: str) -> None:
+    status, output = outcome(*PYTHON, "-m", "apps.labs.hands_on", argument)
+    assert (status, output.splitlines()[-1]) == (2, f"lab-hands-on: error: {says}")
+
+
 def test_at_the_prompt_one_follows_the_page_and_types_commands(terminal: Terminal) -> None:
     terminal.type("next\n")
     assert "\nThe hypervisors\n===============\n" in terminal.read_until(r"^br-phy\nmininet> \Z")
