@@ -19,7 +19,7 @@ name=vtep-ryu
 mkdir -p build
 root=$(mktemp -d "$here/build/deb.XXXXXX")
 source=$(mktemp -d)
-trap 'rm -rf "$root" "$source"' EXIT
+trap 'rm -rf "$root" "$root.deb" "$source"' EXIT
 trap 'exit 1' HUP INT TERM
 chmod 755 "$root"
 umask 022
@@ -83,5 +83,7 @@ printf '%s\n' /etc/vtep_ryu.conf /etc/logrotate.d/vtep_ryu >"$root/DEBIAN/conffi
 for script in postinst prerm postrm; do
     install --mode 755 "etc/debian/$script" "$root/DEBIAN/$script"
 done
-dpkg-deb --root-owner-group --build "$root" "build/${name}_${version}_$architecture.deb" >/dev/null
-echo "build/${name}_${version}_$architecture.deb"
+package="build/${name}_${version}_$architecture.deb"
+dpkg-deb --root-owner-group --build "$root" "$root.deb" >/dev/null
+mv "$root.deb" "$package"
+echo "$package"

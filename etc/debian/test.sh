@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install the package $1 on a clean Debian, follow docs/how-to.rst there, purge it, and see that nothing of it is left.
+# Install the package $1 on a clean Debian, follow docs/how-to.rst there, purge it, and see that nothing of it is left. Then
+# start that Debian's systemd, and do what running.sh has there.
 #
 # The Debian is made by debootstrap from the mirror that this machine's apt has, in a directory that goes at the end. Needs
 # root and the network; takes some minutes.
@@ -8,8 +9,19 @@ set -eu
 
 package=$(realpath "$1")
 if [ "${2:-}" != inside ]; then
-    exec unshare --mount --pid --fork --kill-child -- "$0" "$package" inside
+    [ "$(id -u)" = 0 ] || { echo "$0: needs root, to make a Debian of its own" >&2; exit 1; }
+    groups=$(mktemp -d)
+    mount -t cgroup2 cgroup2 "$groups"
+    group=$groups/vtep-deb-$$
+    mkdir "$group"
+    # What was killed stays in its group until it is gone, and systemd makes more groups in its own.
+    trap 'until find "$group" -depth -type d -exec rmdir {} + 2>/dev/null; do sleep 0.2; done
+        umount "$groups"; rmdir "$groups"' EXIT
+    trap 'exit 1' HUP INT TERM
+    unshare --mount --pid --fork --kill-child --mount-proc -- "$0" "$package" inside "$group"
+    exit
 fi
+group=$3
 
 suite=bookworm
 mirror=$(apt-cache policy | grep --only-matching --max-count 1 "http[^ ]*/debian $suite/main" | cut -d ' ' -f 1)
@@ -19,8 +31,8 @@ trap 'exit 1' HUP INT TERM
 mount -t tmpfs -o mode=755 tmpfs "$root"
 
 echo "=== a clean Debian from $mirror"
-debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$root.log" || { tail "$root.log" >&2; exit 1; }
-rm "$root.log"
+debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$root/log" || { tail "$root/log" >&2; exit 1; }
+rm "$root/log"
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
 mount --rbind /dev "$root/dev"
@@ -30,7 +42,7 @@ for file in /etc/resolv.conf /etc/hosts; do
     cat "$file" >"$root$file"
 done
 mkdir "$root/test"
-cp -r apps docs "$package" "$root/test"
+cp -r apps docs etc/debian/running.sh "$package" "$root/test"
 
 inside() {
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 chroot "$root" "$@"
@@ -57,8 +69,8 @@ state() {
 }
 
 echo "=== what it depends on, and what the page needs"
-get openvswitch-switch openvswitch-vtep systemd mininet iproute2 iputils-ping ethtool tcpdump procps
-state | sort >"$root.before"
+get openvswitch-switch openvswitch-vtep systemd mininet iproute2 iputils-ping ethtool tcpdump procps logrotate man-db
+state | sort >"$root/test/before"
 
 echo "=== $(basename "$package")"
 get "/test/$(basename "$package")"
@@ -78,7 +90,45 @@ echo "=== and away, with what the service would leave"
 inside install --directory --owner vtep_ryu --group vtep_ryu --mode 750 /var/log/vtep_ryu
 inside install --owner vtep_ryu --group vtep_ryu --mode 640 /dev/null /var/log/vtep_ryu/events.jsonl
 inside apt-get purge --quiet=2 --yes vtep-ryu >/dev/null
-state | sort >"$root.after"
-difference=$(diff "$root.before" "$root.after") || { printf 'left or lost:\n%s\n' "$difference" >&2; exit 1; }
-rm "$root.before" "$root.after"
+state | sort >"$root/test/after"
+difference=$(diff "$root/test/before" "$root/test/after") || { printf 'left or lost:\n%s\n' "$difference" >&2; exit 1; }
 echo "=== nothing is left of it"
+
+echo "=== the next version of it, which is the same but for its number"
+current=$(dpkg-deb --field "$package" Version)
+version=${current%.*}.$((${current##*.} + 1))
+next=vtep-ryu_${version}_$(dpkg-deb --field "$package" Architecture).deb
+dpkg-deb --raw-extract "$package" "$root/test/next"
+sed -i "s/^Version: .*/Version: $version/" "$root/test/next/DEBIAN/control"
+echo "# of $version" >>"$root/test/next/etc/vtep_ryu.conf"
+init=$(echo "$root"/test/next/opt/vtep_ryu/lib/python3.*/site-packages/vtep_ryu/__init__.py)
+sed -i "s/\"$current\"/\"$version\"/" "$init"
+inside python3 -m compileall -q -f --invalidation-mode unchecked-hash "${init#"$root"}"
+dpkg-deb --root-owner-group -Zgzip -z1 --build "$root/test/next" "$root/test/$next" >/dev/null
+
+echo "=== systemd, as process 1 of that Debian"
+rm "$root/usr/sbin/policy-rc.d"
+echo $$ >"$group/cgroup.procs"
+# shellcheck disable=SC2016
+unshare --cgroup --mount --pid --ipc --uts --net --fork --kill-child sh -c '
+    set -e
+    ip link set lo up
+    cd "$1"
+    mount -t proc proc proc
+    mount -t sysfs sysfs sys
+    mount -t cgroup2 cgroup2 sys/fs/cgroup
+    mount -t tmpfs -o mode=755 tmpfs run
+    exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot . /lib/systemd/systemd --system --unit=basic.target \
+        --log-target=null --show-status=no
+' sh "$root" &
+outside=$!
+running() {
+    nsenter --target "$(tr -d " " </proc/$outside/task/$outside/children)" --all --root --wd -- env -i HOME=/root LC_ALL=C.UTF-8 \
+        PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"
+}
+for _ in $(seq 120); do
+    ! running systemctl --quiet is-active basic.target 2>/dev/null || break
+    sleep 0.5
+done
+running /test/running.sh "/test/$(basename "$package")" "/test/$next"
+echo "=== all of it is as docs/packages.rst says"
