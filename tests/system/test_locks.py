@@ -155,6 +155,28 @@ def test_who_stops_to_wait_is_not_given_the_lock(make: Callable[..., Client]) ->
     one.wait_told(("br0", True))
 
 
+def test_when_all_stop_to_wait_at_once_the_lock_stays_where_it_is(make: Callable[..., Client]) -> None:
+    """So it is when the switch ends: who had it knows its stations, and would not if another had it in between."""
+    one, two = make(), make()
+    one.locks.want({"br0": True})
+    one.wait_told(("br0", True))
+    two.locks.want({"br0": True})
+    two.wait_told(("br0", False))
+    two.locks.want({"br0": False})
+    for each in (two, one):
+        each.run()
+    one.locks.want({"br0": False})
+    time.sleep(locks.PATIENCE_SECONDS)
+    two.locks.run()
+    time.sleep(0.05)  # The server has what two says before what one does.
+    one.locks.run()
+    for _ in range(10):
+        for each in (two, one):
+            each.run()
+    assert one.told == two.told == []
+    assert one.locks.held == {"br0"}
+
+
 def test_what_is_written_without_the_lock_is_refused_by_the_server(make: Callable[..., Client], node: Node) -> None:
     one, two = make(), make(steal=True)
     one.locks.want({"br0": True})

@@ -94,7 +94,8 @@ class Locks:
                 if name not in self._queued:
                     self._ask(name)
             elif before[name]:
-                self._stop_waiting(name, PATIENCE_SECONDS)
+                # Who has it not tries later: at the moment of an offer it would be given it.
+                self._stop_waiting(name, PATIENCE_SECONDS if self._has.get(name) else OFFER_SECONDS)
 
     def pass_on(self, name: str) -> None:
         """Let whoever waits have the lock; where nobody does it stays here."""
@@ -163,8 +164,9 @@ class Locks:
             self._ask(name)
 
     def _know(self, name: str, has: bool) -> None:
+        is_news = self._has.get(name) != has  # That a lock is had is said again whenever another leaves the queue.
         self._has[name] = has
-        if not self._wanted[name]:
+        if is_news and not self._wanted[name]:
             self._stop_waiting(name, OFFER_SECONDS)
         if self._told.get(name) != has:
             self._told[name] = has
