@@ -1,7 +1,10 @@
 """vtep-ryu doctor: each thing that it looks for is broken on a real machine, and it says so."""
 
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +16,7 @@ import pytest
 from apps.lab import Lab, Node
 from apps.lab.node import SCHEMA_DIRECTORY, SCHEMAS
 from tests.system import support
-from tests.system.command import outcome
+from tests.system.command import PROGRAM, outcome
 from vtep_ryu.command.doctor.report import CHECKS, WRONG_USAGE
 
 pytestmark = pytest.mark.timeout(120)
@@ -93,8 +96,8 @@ def test_where_all_is_well_it_says_so_and_exits_with_0(site: Node) -> None:
     assert not any(each["advice"] for each in found)
     checked = {each["check"] for each in found}
     assert checked >= {"daemons", "databases", "versions", "bridge", "fail_mode", "controller", "tunnel_ips", "routes"}
-    assert checked >= {"mtu", "vxlan_port", "vni", "bindings", "locators"}
-    assert len(CHECKS) == 11
+    assert checked >= {"mtu", "vxlan_port", "vni", "bindings", "faults", "locators"}
+    assert len(CHECKS) == 12
 
 
 def test_a_machine_on_which_nothing_is_set_up_yet_for_people_and_programs(bare: Node) -> None:
@@ -114,16 +117,31 @@ def test_a_machine_on_which_nothing_is_set_up_yet_for_people_and_programs(bare: 
 
 
 def test_addresses_that_are_not_the_machines_or_too_many(bare: Node) -> None:
-    bare.vtep_ctl("set", "Physical_Switch", "br0", "tunnel_ips=10.9.9.9,10.2.2.4")
+    bare.vtep_ctl("set", "Physical_Switch", "br0", "tunnel_ips=10.9.9.9,10.2.2.4,127.0.0.1")
     found = findings(bare)
     assert is_said(found, "tunnel_ips", "error", "^br0: 10.9.9.9 is no address of this machine")
     assert is_said(found, "tunnel_ips", "ok", "^br0: 10.2.2.4 is at ")
-    assert is_said(found, "tunnel_ips", "warning", "^br0: has 10.2.2.4, 10.9.9.9: one address")
+    assert is_said(found, "tunnel_ips", "warning", "^br0: has 10.2.2.4, 10.9.9.9, 127.0.0.1: one address")
+    assert is_said(found, "tunnel_ips", "error", "^br0: 127.0.0.1 is no IPv4 address that other VTEPs can send to")
+    device = bare.datapath.interface
+    bare.ip("link", "set", device, "down")
+    try:
+        assert is_said(findings(bare), "tunnel_ips", "error", f"^br0: 10.2.2.4 is at {device}, which is down")
+    finally:
+        bare.ip("link", "set", device, "up")
 
 
 def test_a_controller_that_nobody_is_at(bare: Node) -> None:
     bare.vsctl("set-controller", "br0", "tcp:127.0.0.1:6699")
     says(bare, "controller", "error", "^br0: tcp:127.0.0.1:6699 is not connected")
+
+
+def test_one_of_two_controllers_that_nobody_is_at(site: Node) -> None:
+    site.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653", "tcp:127.0.0.1:6699")
+    try:
+        says(site, "controller", "warning", "^br0: tcp:127.0.0.1:6699 is not connected")
+    finally:
+        site.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653")
 
 
 def test_a_switch_without_a_row_and_one_without_a_bridge(bare: Node) -> None:
@@ -163,11 +181,13 @@ def test_databases_in_two_servers_of_which_one_is_old_and_then_gone(lab: Lab) ->
 
 def test_vteps_to_which_there_is_no_route_or_that_do_not_answer(site: Node) -> None:
     with meanwhile(site, "clear-remote-macs", "ls1", "--", "unbind-ls", "br0", "p1", "8"):
-        support.add_logical_switch(site, "ls1", 5001, "192.0.2.9", "10.2.2.66")
+        support.add_logical_switch(site, "ls1", 5001, "192.0.2.9", "10.2.2.66", "host.example")
         support.bind(site, "ls1", "p1", vlan=8)
         found = findings(site)
         assert is_said(found, "routes", "error", "^br0: there is no route from 10.2.2.1 to the VTEP 192.0.2.9")
         assert is_said(found, "locators", "warning", "^br0: 10.2.2.66 answers no ping")
+        assert is_said(found, "locators", "error", "^br0: dst_ip host.example is no IPv4 address of a VTEP")
+        assert not any("host.example" in each["says"] for each in found if each["check"] == "routes")
 
 
 def test_a_vtep_whose_bfd_is_down(site: Node) -> None:
@@ -247,6 +267,50 @@ def test_wishes_that_clash_and_bindings_without_a_vni_or_a_port(site: Node) -> N
             site.vtep_ctl("del-ls", name)
 
 
+def test_what_the_application_says_is_wrong(site: Node) -> None:
+    support.bind(site, "ls0", "p1", vlan=9)
+    site.vsctl("set", "Port", "p1", "tag=5")
+    try:
+        says(site, "faults", "warning", "^br0: p1: invalid_vlan_map")
+    finally:
+        site.vsctl("clear", "Port", "p1", "tag")
+        site.vtep_ctl("unbind-ls", "br0", "p1", "9")
+
+
+def as_other(node: Node, *before: str) -> str:
+    """What it says when it is run by these words before it."""
+    process = node.popen(*before, PROGRAM, "doctor", stdout=subprocess.PIPE)
+    output, _ = process.communicate(timeout=30)
+    return str(output)
+
+
+def test_who_may_not_ask_or_has_no_tools_is_told_so(site: Node) -> None:
+    said = as_other(site, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    assert re.search(
+        r"error   daemons     ovsdb-server: Open_vSwitch at .*Permission denied.*\n +-> run it as root", said
+    )
+    said = as_other(site, "env", "PATH=/nowhere")
+    assert re.search(r"ovsdb-client is not installed\n +-> install Open vSwitch's tools", said)
+    assert "ip(8) fails" in said
+
+
+def test_who_reads_the_first_line_alone_is_no_error(bare: Node) -> None:
+    assert bare.run("sh", "-c", f"{PROGRAM} doctor 2>&1 | head -n 1").startswith("ok ")
+
+
+def test_programs_that_hang(site: Node) -> None:
+    """It does not hang as well."""
+    site.app.process.send_signal(signal.SIGSTOP)
+    site.vswitchd.signal(signal.SIGSTOP)
+    try:
+        found = findings(site)
+    finally:
+        site.vswitchd.signal(signal.SIGCONT)
+        site.app.process.send_signal(signal.SIGCONT)
+    assert is_said(found, "daemons", "error", r"^ovs-vswitchd: process \d+ does not answer")
+    assert is_said(found, "daemons", "error", r"^vtep_ryu: no answer from vtep_ryu\.\d+\.ctl")
+
+
 def test_a_bridge_that_forwards_without_its_flows(site: Node) -> None:
     """The application would set it right; so it is ended first."""
     site.app.stop()
@@ -257,6 +321,12 @@ def test_a_bridge_that_forwards_without_its_flows(site: Node) -> None:
 
 
 def test_without_ovs_vswitchd_and_ovsdb_server(site: Node) -> None:
+    if os.environ.get("VTEP_TEST_LONG") == "1":
+        site.ovsdb_server.signal(signal.SIGSTOP)
+        try:
+            assert is_said(findings(site), "daemons", "error", "^ovsdb-server: Open_vSwitch at unix:.*: no answer$")
+        finally:
+            site.ovsdb_server.signal(signal.SIGCONT)
     site.vswitchd.kill()
     assert is_said(findings(site), "daemons", "error", "^ovs-vswitchd: does not run on this machine")
     site.ovsdb_server.kill()
@@ -267,3 +337,7 @@ def test_without_ovs_vswitchd_and_ovsdb_server(site: Node) -> None:
 
 def test_wrong_usage_is_one_line_and_a_status_of_its_own(bare: Node) -> None:
     assert outcome(bare, "doctor", "--x") == (WRONG_USAGE, "", "vtep-ryu doctor: unrecognized arguments: --x\n")
+    remote = "--vtep-hardware-vtep-remotes=foo"
+    status, output, errors = outcome(bare, "doctor", "--", remote)
+    assert (status, output) == (WRONG_USAGE, "")
+    assert "hardware_vtep_remotes is 'foo'" in errors

@@ -115,10 +115,10 @@ def find(directory: Path, databases: Databases) -> Steps[Application | None]:
     return (yield from _first(directory.glob(SOCKET), databases))
 
 
-def find_any(directory: Path, databases: Databases) -> Steps[Application | None]:
-    """The same, or the one of a service, if one runs."""
-    application = yield from find(directory, databases)
-    return application or (yield from _first(directory.parent.glob(f"{SERVICES}/{SOCKET}"), databases))
+def find_any(directory: Path, databases: Databases, silent: list[str] | None = None) -> Steps[Application | None]:
+    """The same, or the one of a service, if one runs. Names of sockets without an answer go into silent."""
+    application = yield from _first(directory.glob(SOCKET), databases, silent)
+    return application or (yield from _first(directory.parent.glob(f"{SERVICES}/{SOCKET}"), databases, silent))
 
 
 def how_to_end(application: Application, directory: Path) -> str:
@@ -128,11 +128,13 @@ def how_to_end(application: Application, directory: Path) -> str:
     return f"systemctl stop {application.directory.name.replace('-', '@', 1)}"
 
 
-def _first(sockets: Iterable[Path], databases: Databases) -> Steps[Application | None]:
+def _first(sockets: Iterable[Path], databases: Databases, silent: list[str] | None = None) -> Steps[Application | None]:
     for socket in sorted(sockets):
         application = Application.at(socket)
         if application is not None:
             status = yield from application.status()
+            if status is None and silent is not None:
+                silent.append(socket.name)
             if status and databases.same(status):
                 return application
             application.close()

@@ -19,6 +19,7 @@ SOON = 0.02
 QUIET_SECONDS = 2.0
 """How long nothing may be seen to happen."""
 NO_ANSWER = "no answer"
+NOT_INSTALLED = "is not installed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def run(*argv: str, stdin: str = "") -> Steps[Done]:
         try:
             process = subprocess.Popen(argv, stdin=given, stdout=output, stderr=errors, start_new_session=True)
         except FileNotFoundError:
-            return Done("", f"{argv[0]} is not installed")
+            return Done("", f"{argv[0]} {NOT_INSTALLED}")
         while process.poll() is None:
             yield SOON
         output.seek(0)
@@ -50,9 +51,9 @@ def run(*argv: str, stdin: str = "") -> Steps[Done]:
         if not process.returncode:
             return Done(output.read(), "")
         status = process.returncode
-        lines = errors.read().strip().splitlines()
-        if not lines:
-            lines = [NO_ANSWER if status == -signal.SIGALRM else f"exit status {status}"]
+        if status == -signal.SIGALRM:
+            return Done("", NO_ANSWER)
+        lines = errors.read().strip().splitlines() or [f"exit status {status}"]
         return Done("", lines[-1].rpartition("|")[2].removeprefix(f"{argv[0]}: "))
 
 

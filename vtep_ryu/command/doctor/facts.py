@@ -49,14 +49,18 @@ class Database:
 
 @dataclass(slots=True)
 class Facts:
-    """Everything. name is the physical switch that is asked about, None for all."""
+    """Everything. name is the physical switch that is asked about, None for all.
+
+    vswitchd is what is wrong with ovs-vswitchd, silent are the sockets of applications that do not answer.
+    """
 
     name: str | None
     remotes: Mapping[str, tuple[str, ...]]
     ovs: Database
     vtep: Database
-    vswitchd: bool
+    vswitchd: str
     application: dict[str, Any] | None
+    silent: list[str]
     links: list[Row]
 
     def physical_switches(self) -> list[Row]:
@@ -75,7 +79,7 @@ class Facts:
         return [(row["name"], vlan, uuid) for row in rows for vlan, uuid in row["vlan_bindings"].items()]
 
     def remote_addresses(self, switch: Row) -> list[str]:
-        """The addresses of the VTEPs that rows of the logical switches bound there name."""
+        """The addresses of the VTEPs that rows of the logical switches bound there name, whatever they have there."""
         bound = {uuid for _, _, uuid in self.bindings(switch)}
         locators, sets = self.vtep.by_uuid("Physical_Locator"), self.vtep.by_uuid("Physical_Locator_Set")
         named = {row["locator"] for row in self.vtep.rows("Ucast_Macs_Remote") if row["logical_switch"] in bound}
@@ -95,16 +99,20 @@ def gather(name: str | None, databases: Databases, directory: Path) -> Steps[Fac
     """Look at everything."""
     ovs = yield from _database(databases, OPEN_VSWITCH)
     vtep = yield from _database(databases, HARDWARE_VTEP)
-    application = yield from applications.find_any(directory, databases)
+    silent: list[str] = []
+    application = yield from applications.find_any(directory, databases, silent)
     status = None if application is None else (yield from application.status())
     if application is not None:
         application.close()
-    return Facts(name, databases.remotes, ovs, vtep, _vswitchd_runs(directory), status, (yield from machine.links()))
+    vswitchd, links = (yield from _vswitchd(directory)), (yield from machine.links())
+    return Facts(name, databases.remotes, ovs, vtep, vswitchd, status, silent, links)
 
 
 def _database(databases: Databases, name: str) -> Steps[Database]:
     remotes = ",".join(databases.remotes[name])
     done = yield from run("ovsdb-client", TIMEOUT, *databases.tls, "get-schema", remotes, name)
+    if done.is_silent:
+        return Database(problem=done.error)
     if done.error:
         names = yield from run("ovsdb-client", TIMEOUT, *databases.tls, "list-dbs", remotes)
         is_unknown = not names.error and name not in names.output.split()
@@ -123,14 +131,16 @@ def _database(databases: Databases, name: str) -> Steps[Database]:
     return Database("", schema["version"], columns, tables)
 
 
-def _vswitchd_runs(directory: Path) -> bool:
-    """Whether the process of an ovs-vswitchd.pid is there."""
+def _vswitchd(directory: Path) -> Steps[str]:
+    """What is wrong with the process of an ovs-vswitchd.pid, if anything."""
     for each in (directory, *map(Path, RUN_DIRECTORIES)):
         try:
-            os.kill(int((each / "ovs-vswitchd.pid").read_text()), 0)
+            pid = int((each / "ovs-vswitchd.pid").read_text())
+            os.kill(pid, 0)
         except PermissionError:
-            return True
+            return ""
         except (OSError, ValueError):
             continue
-        return True
-    return False
+        done = yield from run("ovs-appctl", TIMEOUT, "-t", f"{each}/ovs-vswitchd.{pid}.ctl", "version")
+        return f"process {pid} does not answer" if done.is_silent else ""
+    return "does not run on this machine"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import array
 import fcntl
 import json
+import shutil
 import socket
 import struct
 from collections.abc import Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,25 @@ def addresses(links: Sequence[dict[str, Any]]) -> dict[str, str]:
     """The IPv4 addresses of the machine, each with its interface."""
     found = ((each, link["ifname"]) for link in links for each in link.get("addr_info", ()))
     return {each["local"]: name for each, name in found if each.get("family") == "inet"}
+
+
+def is_usable(ip: str) -> bool:
+    """Whether it is an IPv4 address that a VTEP can have."""
+    try:
+        address = IPv4Address(ip)
+    except ValueError:
+        return False
+    return not (address.is_loopback or address.is_multicast or address.is_unspecified)
+
+
+def is_down(links: Sequence[dict[str, Any]], name: str) -> bool:
+    """Whether an interface is taken down."""
+    return any(link["ifname"] == name and "UP" not in link.get("flags", ()) for link in links)
+
+
+def has_ping() -> bool:
+    """Whether others can be asked for an echo."""
+    return shutil.which("ping") is not None
 
 
 def route(remote: str, local: str) -> Steps[str | None]:

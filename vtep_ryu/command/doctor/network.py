@@ -18,6 +18,9 @@ MOST_ROUTES = 64
 def tunnel_ips(facts: Facts) -> Iterator[Finding]:
     """tunnel_ips is one address, of this machine, from which the other VTEPs are routed."""
     own = machine.addresses(facts.links)
+    if not facts.links:
+        yield error("tunnel_ips", "-", "the addresses of this machine are not known: ip(8) fails", "install iproute2")
+        return
     for switch in facts.physical_switches():
         name, ips = switch["name"], listed(switch["tunnel_ips"])
         if len(ips) != 1:
@@ -25,20 +28,27 @@ def tunnel_ips(facts: Facts) -> Iterator[Finding]:
             verdict = warning if ips else error
             yield verdict("tunnel_ips", name, says, f"vtep-ctl set Physical_Switch {name} tunnel_ips=ADDRESS")
         for ip in ips:
-            if ip in own:
-                yield fine("tunnel_ips", name, f"{ip} is at {own[ip]}")
-            else:
-                says = f"{ip} is no address of this machine: no tunnel can be made"
-                advice = f"ip address add {ip}/PREFIX dev DEVICE, or set another in tunnel_ips"
-                yield error("tunnel_ips", name, says, advice)
+            yield _tunnel_ip(facts, name, ip, own)
         yield from _routes(facts, switch, own)
+
+
+def _tunnel_ip(facts: Facts, name: str, ip: str, own: dict[str, str]) -> Finding:
+    if not machine.is_usable(ip):
+        says = f"{ip} is no IPv4 address that other VTEPs can send to: no tunnel can be made"
+        return error("tunnel_ips", name, says, f"vtep-ctl set Physical_Switch {name} tunnel_ips=ADDRESS")
+    if ip not in own:
+        says = f"{ip} is no address of this machine: no tunnel can be made"
+        return error("tunnel_ips", name, says, f"ip address add {ip}/PREFIX dev DEVICE, or set another in tunnel_ips")
+    if machine.is_down(facts.links, own[ip]):
+        return error("tunnel_ips", name, f"{ip} is at {own[ip]}, which is down", f"ip link set {own[ip]} up")
+    return fine("tunnel_ips", name, f"{ip} is at {own[ip]}")
 
 
 def _routes(facts: Facts, switch: Row, own: dict[str, str]) -> Iterator[Finding]:
     local = next(iter(listed(switch["tunnel_ips"])), "")
-    if local not in own:
+    if local not in own or machine.is_down(facts.links, own[local]):
         return
-    remotes = facts.remote_addresses(switch)[:MOST_ROUTES]
+    remotes = [each for each in facts.remote_addresses(switch) if machine.is_usable(each)][:MOST_ROUTES]
     lost = [remote for remote in remotes if wait_for(machine.route(remote, local)) is None]
     for remote in lost:
         says = f"there is no route from {local} to the VTEP {remote}"
@@ -113,7 +123,11 @@ def locators(facts: Facts) -> Iterator[Finding]:
     ips = {row["_uuid"]: row["dst_ip"] for row in facts.vtep.rows("Physical_Locator")}
     for switch in facts.physical_switches():
         local = next(iter(listed(switch["tunnel_ips"])), "")
-        remotes, answered = facts.remote_addresses(switch), set[str]()
+        named, answered = facts.remote_addresses(switch), set[str]()
+        remotes = [each for each in named if machine.is_usable(each)]
+        for odd in sorted(set(named) - set(remotes)):
+            says = f"dst_ip {odd} is no IPv4 address of a VTEP: nothing is sent there"
+            yield error("locators", switch["name"], says, "have the NVC name the VTEP by its IPv4 address")
         for row in facts.vtep.rows("Tunnel"):
             remote, status = ips.get(row["remote"]), row["bfd_status"]
             if ips.get(row["local"]) != local or remote not in remotes or status.get("enabled") != "true":
@@ -125,9 +139,13 @@ def locators(facts: Facts) -> Iterator[Finding]:
                 says = f"BFD with {remote} is {status.get('state', 'down')}: {status.get('diagnostic', '')}"
                 yield error("locators", switch["name"], says.rstrip(": "), "see whether it is on, and has BFD enabled")
         others = [remote for remote in remotes if remote not in answered]
-        quiet = wait_for(machine.silent(local, others)) if local in own else []
+        can_ask = local in own and not machine.is_down(facts.links, own[local])
+        if can_ask and others and not machine.has_ping():
+            yield warning("locators", switch["name"], "there is no ping(8) to ask them by", "install iputils-ping")
+            continue
+        quiet = wait_for(machine.silent(local, others)) if can_ask else []
         for remote in quiet:
             advice = "see whether it is on, and the way to it"
             yield warning("locators", switch["name"], f"{remote} answers no ping", advice)
-        if local in own and not quiet and others:
+        if can_ask and not quiet and others:
             yield fine("locators", switch["name"], f"{len(others)} other VTEPs answer a ping")

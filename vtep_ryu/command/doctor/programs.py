@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vtep_ryu.command.databases import HARDWARE_VTEP, OPEN_VSWITCH
 from vtep_ryu.command.doctor.facts import UNKNOWN, Facts, Row, listed
 from vtep_ryu.command.doctor.finding import Finding, error, fine, warning
+from vtep_ryu.command.steps import NO_ANSWER, NOT_INSTALLED
 
 ADD_DB = "ovs-appctl -t ovsdb-server ovsdb-server/add-db /etc/openvswitch/vtep.db"
 CREATE_DB = "ovsdb-tool create /etc/openvswitch/vtep.db /usr/share/openvswitch/vtep.ovsschema"
@@ -28,19 +29,32 @@ def daemons(facts: Facts) -> Iterator[Finding]:
             advice = f"{CREATE_DB}; {ADD_DB}" if name == HARDWARE_VTEP else "start ovsdb-server with conf.db"
             yield error("databases", name, f"the server at {where} does not have it", advice)
         elif found.problem:
-            yield error("daemons", "ovsdb-server", f"{name} at {where}: {found.problem}", "start ovsdb-server")
+            yield error("daemons", "ovsdb-server", f"{name} at {where}: {found.problem}", _advice(found.problem))
         else:
             yield fine("daemons", "ovsdb-server", f"{name} at {where} answers")
     if facts.vswitchd:
-        yield fine("daemons", "ovs-vswitchd", "runs")
+        yield error("daemons", "ovs-vswitchd", facts.vswitchd, "start it anew (systemctl restart ovs-vswitchd)")
     else:
-        advice = "start it (systemctl start ovs-vswitchd)"
-        yield error("daemons", "ovs-vswitchd", "does not run on this machine", advice)
+        yield fine("daemons", "ovs-vswitchd", "runs")
+    for name in facts.silent:
+        yield error("daemons", "vtep_ryu", f"no answer from {name}", "see its log, and start it anew")
+    if facts.silent:
+        return
     if facts.application is None:
         advice = "start vtep-ryu --detach PS-NAME, or the service: systemctl start vtep_ryu"
         yield error("daemons", "vtep_ryu", "no application follows these databases", advice)
     else:
         yield fine("daemons", "vtep_ryu", f"runs (process {facts.application['pid']})")
+
+
+def _advice(problem: str) -> str:
+    if "Permission denied" in problem:
+        return "run it as root"
+    if problem.endswith(NOT_INSTALLED):
+        return "install Open vSwitch's tools, or have PATH lead to them"
+    if problem == NO_ANSWER:
+        return "see its log, and start it anew"
+    return "start ovsdb-server"
 
 
 def versions(facts: Facts) -> Iterator[Finding]:
@@ -103,13 +117,15 @@ def _controller(facts: Facts, name: str, bridge: Row) -> Iterator[Finding]:
     listens = ", ".join(places) or "tcp:127.0.0.1:6653"
     if not controllers:
         yield error("controller", name, "the bridge has none", f"ovs-vsctl set-controller {name} {listens}")
+    # Open vSwitch says so up to five seconds late.
+    served = places if name in application.get("bridges", ()) else ()
+    connected = [row for row in controllers if row["is_connected"] is True or row["target"] in served]
+    verdict = warning if connected else error
     for row in controllers:
-        # Open vSwitch says so up to five seconds late.
-        is_served = row["target"] in places and name in application.get("bridges", ())
-        if row["is_connected"] is True or is_served:
+        if row in connected:
             yield fine("controller", name, f"{row['target']} is connected")
         else:
             why = row["status"].get("last_error", "it does not answer")
             says = f"{row['target']} is not connected: {why}"
             advice = f"the application listens at {listens}: ovs-vsctl set-controller {name} {listens}"
-            yield error("controller", name, says, advice)
+            yield verdict("controller", name, says, advice)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -27,6 +28,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     network.checksums,
     wishes.vnis,
     wishes.bindings,
+    wishes.faults,
     network.locators,
 )
 WRONG_USAGE = 3
@@ -59,7 +61,11 @@ def main(argv: Sequence[str], directory: Path) -> NoReturn:
     parser.add_argument("ps_name", nargs="?", metavar="PS-NAME", help="The physical switch; default: all.")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="For people, or for programs.")
     options = parser.parse_args(argv[:end])
-    where = databases.of_application(argv[end + 1 :])
+    try:
+        where = databases.of_application(argv[end + 1 :])
+    except SystemExit:
+        sys.exit(WRONG_USAGE)  # It has been said.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Who has read enough is no error.
     facts = wait_for(gather(options.ps_name, where, directory), "asking databases and application")
     findings = []
     for finding in (finding for check in CHECKS for finding in check(facts)):

@@ -59,3 +59,16 @@ def bindings(facts: Facts) -> Iterator[Finding]:
             yield error("bindings", switch["name"], says, advice)
         if not lost:
             yield fine("bindings", switch["name"], f"{len(found)}, each to a port that is there")
+
+
+def faults(facts: Facts) -> Iterator[Finding]:
+    """What the application itself says is wrong, in the columns that vtep(5) has for it."""
+    ports = facts.vtep.by_uuid("Physical_Port")
+    for switch in facts.physical_switches():
+        name, there = switch["name"], [ports[uuid] for uuid in listed(switch["ports"]) if uuid in ports]
+        said = [("", each) for each in listed(switch.get("switch_fault_status", []))]
+        said += [(f"{row['name']}: ", each) for row in there for each in listed(row.get("port_fault_status", []))]
+        for where, fault in sorted(said):
+            yield warning("faults", name, f"{where}{fault}", "the log says why, and so does ovs-appctl vtep/show")
+        if not said:
+            yield fine("faults", name, "none is published")
