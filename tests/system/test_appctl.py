@@ -51,7 +51,7 @@ def test_every_command_is_listed_with_its_arguments(site: ThreePorts) -> None:
         assert f"  {each.name:<23} {each.usage}\n" in listed
         assert "[--format text|json]" in each.usage
     for name in ("vtep/status", "vlog/set", "exit", "version"):
-        assert f"  {name}" in listed
+        assert re.search(rf"(?m)^  {name} .*\[--format text\|json\]$", listed)
 
 
 def test_vtep_show_is_a_tree_of_what_there_is(site: ThreePorts) -> None:
@@ -340,6 +340,15 @@ def iter_json(stream: BinaryIO) -> Iterator[Any]:
             yield found
 
 
+def test_what_is_text_by_nature_is_text_within_json(site: ThreePorts) -> None:
+    assert asked(site.node, "vlog/set", "info") == {"reply-format": "plain", "reply": ""}
+    assert asked(site.node, "version")["reply"].startswith("vtep_ryu ")
+    assert "  fdb/show " in asked(site.node, "list-commands")["reply"]
+    assert asked(site.node, "vtep/status") == support.status(site.node)
+    with pytest.raises(LabError, match=r"(?m)^usage: exit \[--format text\|json\]$"):
+        ask(site.node, "exit", "now")
+
+
 def test_vlog_set_takes_open_vswitchs_levels(site: ThreePorts) -> None:
     ask(site.node, "vlog/set", "ANY:console:dbg")
     site.node.app.wait_log("^log level DEBUG$")
@@ -347,6 +356,19 @@ def test_vlog_set_takes_open_vswitchs_levels(site: ThreePorts) -> None:
     site.node.app.wait_log("^log level INFO$")
     with pytest.raises(LabError, match=r"(?m)^the level is 'loud', must be one of debug, info, warning, error$"):
         ask(site.node, "vlog/set", "loud")
+
+
+def test_mac_explain_does_not_say_what_a_switch_has_that_is_away(site: ThreePorts) -> None:
+    node = site.node
+    node.vsctl("set-controller", "br0", "tcp:127.0.0.1:6699")
+    try:
+        node.wait_until(lambda: "the switch is not connected" in ask(node, "vtep/show"), what="it to be away")
+        said = ask(node, "mac/explain", "ls0", REMOTE)
+        assert "a frame for it goes to 10.2.2.2 VNI 5000\n" in said
+        assert said.endswith("    the switch is not connected, or not served yet: what it has is not known\n")
+    finally:
+        node.vsctl("set-controller", "br0", support.CONTROLLER)
+        node.wait_until(lambda: "is served" in ask(node, "vtep/show"), 30, "it to be back")
 
 
 def test_vtep_ryu_answers_for_the_application(lab: Lab) -> None:
@@ -363,5 +385,7 @@ def test_vtep_ryu_answers_for_the_application(lab: Lab) -> None:
         assert all(f"  {each.name:<23} {each.usage}\n" in listed for each in COMMANDS)
         with pytest.raises(LabError, match=r"(?m)^there is no Logical_Switch with the name or UUID ls9$"):
             node.appctl("vtep-ryu", "fdb/show", "ls9")
+        for words in (("vlog/set", "ANY:file:dbg"), ("vlog/list",), ("version",), ("exit",)):
+            assert json.loads(node.appctl("vtep-ryu", *words, "--format", "json"))["reply-format"] == "plain"
     finally:
         command.kill_all(node)

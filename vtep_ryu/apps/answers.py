@@ -30,6 +30,10 @@ SLICE_SECONDS = 0.002
 """For how long an answer is worked on before other green threads get their turn."""
 
 
+LONG = ("fdb/show",)
+"""Answers that can be megabytes: one is made after the other, so that who asks anything else does not wait long."""
+
+
 class OnSwitch(Installed):
     """What is on a connected switch: as it was installed, and what it has counted by its own account."""
 
@@ -75,6 +79,7 @@ class Answers:
         self._events = events
         self._standby = standby
         self._coverage = Coverage()
+        self._turn = hub.Semaphore()
 
     def sample(self) -> None:
         """Look at the counters now and then, for ever."""
@@ -103,6 +108,12 @@ class Answers:
         self._control.post(answer)
 
     def _made(self, question: Question) -> str:
+        if question.command in LONG:
+            with self._turn:
+                return self._made_at_once(question)
+        return self._made_at_once(question)
+
+    def _made_at_once(self, question: Question) -> str:
         make, text = self._commands()[question.command]
         document = _in_slices(make(*question.arguments))
         pieces: list[str] = []

@@ -62,6 +62,7 @@ class Supervisor:
         self._starter = os.getppid()
         ovs.unixctl.command_register("exit", "", 0, 0, self._exit, None)
         unixctl.register(self._ask)
+        unixctl.take_format()
         ovs.fatal_signal.add_hook(self._stop_child, None, True)
 
     def run(self) -> None:

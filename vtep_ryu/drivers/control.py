@@ -124,6 +124,7 @@ class Control(Companion[Status | Answer, Asked | LogLevel | Stop]):
         ovs.unixctl.command_register("exit", "", 0, 0, _exit, None)
         unixctl.register(self._ask)
         unixctl.register_format()
+        unixctl.take_format()
         super().start()
 
     def loop(self) -> None:

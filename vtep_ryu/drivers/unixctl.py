@@ -5,13 +5,14 @@ Both programs have it, the application and ``vtep-ryu``.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import ovs.unixctl
 
-from vtep_ryu.show.commands import COMMANDS, Command, Question, Unanswerable, question
+from vtep_ryu.show.commands import COMMANDS, FORMAT_USAGE, Command, Question, Unanswerable, question, without_format
 
 MANY = 99
 
@@ -55,6 +56,43 @@ def register(ask: Ask) -> None:
 def register_format() -> None:
     """Take set-options as the ovs package does, which would end the program where it is not used rightly."""
     ovs.unixctl.command_register("set-options", "[--format text|json]", 1, 2, _set_options, None)
+
+
+def take_format() -> None:
+    """Have all other commands that are there by now, the ovs package's own too, take --format as well."""
+    own = {"set-options", *(command.name for command in COMMANDS)}
+    for name, each in ovs.unixctl.commands.items():
+        if name not in own:
+            each.callback = _with_format(name, each.callback, each.min_args, each.max_args)
+            each.usage = f"{each.usage} {FORMAT_USAGE}".strip()
+            each.min_args, each.max_args = 0, MANY
+
+
+def _with_format(name: str, callback: Callable[..., None], least: int, most: int) -> Callable[..., None]:
+    def wrapper(connection: Any, words: Sequence[str], aux: Any) -> None:
+        caller = Caller(connection)
+        try:
+            arguments, as_json = without_format(words)
+            if not least <= len(arguments) <= most:
+                raise Unanswerable(f"usage: {name} {ovs.unixctl.commands[name].usage}")
+        except Unanswerable as error:
+            caller.refuse(str(error))
+            return
+        if as_json or caller.wants_json:
+            connection.reply = functools.partial(_reply_in_json, connection, caller)
+        callback(connection, arguments, aux)
+
+    return wrapper
+
+
+def _reply_in_json(connection: Any, caller: Caller, body: str | None) -> None:
+    """Reply once with what is JSON already, or with text as Open vSwitch has it within JSON."""
+    del connection.reply
+    try:
+        text = json.dumps(json.loads(body or ""))
+    except ValueError:
+        text = json.dumps({"reply-format": "plain", "reply": body or ""})
+    caller.answer(f"{text}\n")
 
 
 def wait(server: Any, poller: Any) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 FORMAT = "--format"
 FORMATS = ("text", "json")
+FORMAT_USAGE = f"[{FORMAT} {'|'.join(FORMATS)}]"
 
 
 class Unanswerable(Exception):
@@ -23,7 +24,7 @@ class Command:
     @property
     def usage(self) -> str:
         """What comes after the name, for people."""
-        return " ".join((*self.arguments, f"[{FORMAT} {'|'.join(FORMATS)}]"))
+        return " ".join((*self.arguments, FORMAT_USAGE))
 
     @property
     def needed(self) -> int:
@@ -52,8 +53,8 @@ class Question:
     as_json: bool
 
 
-def question(command: Command, words: Sequence[str], as_json: bool = False) -> Question:
-    """What is asked by a command with these words after it; as_json where nothing else is said there.
+def without_format(words: Sequence[str], as_json: bool = False) -> tuple[list[str], bool]:
+    """What is left of the words without --format, and whether that says JSON; as_json where it is not there.
 
     Raises Unanswerable.
     """
@@ -68,6 +69,15 @@ def question(command: Command, words: Sequence[str], as_json: bool = False) -> Q
         if value.lower() not in FORMATS:
             raise Unanswerable(f"{FORMAT} is '{value}', must be one of {', '.join(FORMATS)}")
         as_json = value.lower() == "json"
+    return arguments, as_json
+
+
+def question(command: Command, words: Sequence[str], as_json: bool = False) -> Question:
+    """What is asked by a command with these words after it; as_json where nothing else is said there.
+
+    Raises Unanswerable.
+    """
+    arguments, as_json = without_format(words, as_json)
     if not command.needed <= len(arguments) <= len(command.arguments):
         raise Unanswerable(f"usage: {command.name} {command.usage}")
     return Question(command.name, tuple(arguments), as_json)

@@ -61,6 +61,7 @@ def make(site: Site, name: str, mac: str) -> Slices[Document]:
             {
                 "name": served.vtep.name,
                 "vni": None if identity is None else identity.vni,
+                "served": served.served,
                 "way": taken,
                 "otherwise": [_passed_over(way, taken) for way in ways if way is not taken],
                 "notes": list(_notes(served.vtep, row, mac, taken)) + _refused(served.vtep, units),
@@ -219,7 +220,9 @@ def _rows(way: Document) -> str:
 
 
 def _entries(switch: Document) -> Iterator[str]:
-    if not switch["flows"]:
+    if not switch["served"]:
+        yield "    the switch is not connected, or not served yet: what it has is not known\n"
+    elif not switch["flows"]:
         yield "    the switch has no flow for it\n"
     for each in switch["flows"]:
         yield f"    {each['table']}: {_count(each)}{each['flow']}\n"
