@@ -22,6 +22,8 @@ PATIENCE = 15
 """Seconds that a command's output may take to become what the page shows: it is given again until then."""
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[mK]")
+_WAITING = re.compile(r"^.*\| vtep-ryu \| WARN \| .*; waiting for it\s*\n", re.MULTILINE)
+"""What ``vtep-ryu`` says at a terminal where it takes long to start, as on a busy machine: no page shows it."""
 
 
 class NotAsShown(Exception):
@@ -109,7 +111,7 @@ class Lab(ABC):
     def _do(self, step: Step) -> tuple[int, str]:
         name, line = self._target(step)
         status, output = self.net[name].attempt(line)
-        return status, _COLOUR.sub("", output)
+        return status, _WAITING.sub("", _COLOUR.sub("", output))
 
     def _target(self, step: Step) -> tuple[str, str]:
         """The name of the machine that a step is for, and what it is to do."""
