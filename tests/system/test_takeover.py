@@ -1,5 +1,6 @@
 """From ovs-vtep to vtep-ryu and back, with the real one: what each finds of the other, and that frames go on."""
 
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ pytestmark = pytest.mark.timeout(300)
 NVCS = ("Logical_Switch", "Ucast_Macs_Remote", "Mcast_Macs_Remote")
 PATCH = ("0000-p0-p", "0000-p1-p", "0100-p2-p")
 BINDINGS = (("p0", "0"), ("p1", "0"), ("p2", "100"))
+SETTLED_SECONDS = 3
+"""How long the application is given to do what it should not."""
+
 ROUND_SECONDS = 60
 """A round of ovs-vtep runs some dozens of tools, each of which starts slowly on a busy machine."""
 
@@ -102,6 +106,27 @@ def test_it_takes_over_what_ovs_vtep_has_left_once_that_has_ended_and_keeps_the_
     assert f"br0: what ovs-vtep has left is removed: br0_vtep_ls1, vtep_bfd, {', '.join(PATCH)}\n" in site.vtep.log()
     node.wait_until(lambda: forwards(site), what="stations to reach each other")
     node.wait_until(lambda: support.physical_ports(node) == {"p0", "p1", "p2"}, what="no rows of its patch ports")
+
+
+def test_an_application_beside_it_leaves_its_bridge_alone_until_that_has_a_controller(site: Site) -> None:
+    node = site.node
+    node.vsctl("del-fail-mode", "br0")
+    start_emulator(site)
+    rows, flows = support.physical_ports(node), node.ofctl("--no-stats", "dump-flows", "br0")
+    application = node.start_app()
+    try:
+        application.wait_log("^hardware_vtep: connected")
+        application.wait_log("^Open_vSwitch: connected")
+        time.sleep(SETTLED_SECONDS)
+        assert node.vsctl("get-fail-mode", "br0") == ""
+        assert (support.physical_ports(node), node.ofctl("--no-stats", "dump-flows", "br0")) == (rows, flows)
+        assert forwards(site)
+        site.emulator.stop()
+        node.vsctl("set-controller", "br0", support.CONTROLLER)
+        application.wait_log(r"^br0: switch \w+ is served$")
+        assert node.vsctl("get-fail-mode", "br0") == "secure\n"
+    finally:
+        application.stop()
 
 
 def test_without_a_clean_up_ovs_vtep_forwards_and_its_flows_go_again_though_there_is_a_controller(site: Site) -> None:

@@ -247,11 +247,14 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         if self._bridges is None or not self._database.loaded:
             return
         rows = {row.name for row in self._database.physical_switches() if row.name in self._bridges}
-        self._look(rows)
+        connected = {bridge.name for identity in self._switches if (bridge := self._bridge(identity))}
+        self._look(rows, connected)
         wanted = rows & self._owner.owned
         for name in self._vteps.keys() - wanted:
             self._retire(name)
-        for name in wanted - self._vteps.keys():
+        # A bridge that nobody has told of a controller may be another program's, as ovs-vtep's.
+        told = connected | {name for name in wanted if self._bridges[name].has_controller}
+        for name in (wanted & told) - self._vteps.keys():
             note = self._events.of(name)
             self._vteps[name] = Vtep(name, self._database, self._settings, self._bridges[name], note)
         for name, vtep in self._vteps.items():
@@ -266,10 +269,9 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
         for reconciler in self._switches.reconcilers.values():
             reconciler.wake()
 
-    def _look(self, rows: set[str]) -> None:
+    def _look(self, rows: set[str], connected: set[str]) -> None:
         """Have it said which bridges there are to own: VTEPs, and those where something of one may be left."""
         assert self._bridges is not None
-        connected = {bridge.name for identity in self._switches if (bridge := self._bridge(identity))}
         known = {name for name, bridge in self._bridges.items() if name in rows | connected or bridge.has_tunnels}
         self._owner.look(known, connected, {name: each.controllers for name, each in self._bridges.items()})
         self._control.hands_over = self._owner.has_heirs()

@@ -162,8 +162,8 @@ class Bridge:
     ports are the names of its Port rows, the local port and our own tunnel ports excepted. unbindable are the names of
     ports and interfaces that bindings cannot be to, each with the reason, tunnel_errors those of our tunnel ports that
     ovs-vswitchd could not make. bfd is what it says of the BFD at our tunnel ports, by their names: bfd_status of
-    ovs-vswitchd.conf.db(5). controllers is how many it is connected to, some seconds ago; has_tunnels is whether it has
-    any of our tunnel ports.
+    ovs-vswitchd.conf.db(5). controllers is how many it is connected to, some seconds ago; has_controller is whether it
+    has been told of any, has_tunnels whether it has any of our tunnel ports.
     """
 
     name: str
@@ -173,6 +173,7 @@ class Bridge:
     tunnel_errors: Mapping[str, str] = field(default_factory=dict)
     bfd: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     controllers: int = 0
+    has_controller: bool = False
     has_tunnels: bool = False
 
 

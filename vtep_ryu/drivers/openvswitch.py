@@ -220,7 +220,8 @@ def _bridge(row: Any) -> Bridge:
     statuses = {interface.name: status for interface in tunnels if (status := interface.bfd_status)}
     names = frozenset(port.name for port in ports)
     connected = sum(each.is_connected for each in row.controller)
-    return Bridge(row.name, datapath_id, names, unbindable, errors, statuses, connected, bool(tunnels))
+    has = (bool(row.controller), bool(tunnels))
+    return Bridge(row.name, datapath_id, names, unbindable, errors, statuses, connected, *has)
 
 
 def _unbindable(port: Any) -> Iterator[tuple[str, str]]:

@@ -86,7 +86,7 @@ def _by_number(ip: str) -> tuple[int, ...]:
 def text(document: Document) -> Iterator[str]:
     """The document for people."""
     if not document["physical_switches"] and not document["standby"]:
-        yield "no bridge has a Physical_Switch row of its name\n"
+        yield "no bridge that has a controller has a Physical_Switch row of its name\n"
     for switch in document["physical_switches"]:
         yield f"{switch['name']}\n"
         yield from (f"    {line}\n" for line in _lines(switch))
