@@ -79,6 +79,11 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
         else:
             super().force_reconnect()
 
+    def close(self) -> None:
+        """See the ovs package."""
+        super().close()
+        pauses.go_on(self)
+
     def is_connected(self) -> bool:
         """Whether the connection is still there."""
         return bool(self._session.is_connected())
@@ -100,7 +105,7 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
 
     def _shorten(self, updates: TableUpdates) -> TableUpdates:
         if self._locks is not None:
-            pauses.hold(self)  # Until the client has handed all of them over.
+            pauses.hold(self)  # Until all of them are taken in.
             self._locks.show_life()
         for table in self.compact.keys() & updates.keys():
             columns = self._columns[table]
@@ -131,6 +136,7 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
             except (AttributeError, IndexError, KeyError, TypeError) as error:
                 raise ovs.db.error.Error("<table-update> is not as RFC 7047 has it", str(error)) from error
         super()._Idl__do_parse_update(updates, version, tables)
+        pauses.go_on(self)
 
     def _follow(self, table: str, changes: dict[str, Any]) -> None:
         rows, columns, changed = self.compact[table], self._columns[table], self.changed.setdefault(table, set())

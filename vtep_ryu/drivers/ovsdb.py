@@ -223,11 +223,9 @@ class OvsdbClient(Companion[Incoming, Outgoing | Link]):
             self._locks.begin(idl._session.send)
             had, self._had, idl.changed = self._had, {}, {}
             self.follow({table: had.get(table, set()).union(idl.rows(table)) for table in self._columns}, True)
-            pauses.go_on(idl)
         elif idl.changed and self._loaded:
             changed, idl.changed = idl.changed, {}
             self.follow(changed, False)
-            pauses.go_on(idl)
         elif not self._loaded and self.monotonic() > self._impatient_at:
             self._say(logging.WARNING, f"{self._database}: {self._remote} has not sent its rows; waiting")
         self._locks.run()
@@ -294,7 +292,6 @@ class OvsdbClient(Companion[Incoming, Outgoing | Link]):
         self._locks.end()
         idl.close()
         self._idl, self._loaded = None, False
-        pauses.go_on(idl)
         pauses.let_go()
 
     def _look(self) -> None:
