@@ -12,7 +12,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -96,6 +96,7 @@ class Companion(ABC, Generic[Incoming, Outgoing]):
         self._logger = logger
         self._inbox: deque[Incoming] = deque()
         self._outbox: deque[Outgoing | _Record | BaseException] = deque()
+        self._left: deque[Iterator[Outgoing]] = deque()
         self._inward = _Pipe()
         self._outward = _Pipe()
         self.pulse = Pulse(name, self._inward.wake)
@@ -140,7 +141,31 @@ class Companion(ABC, Generic[Incoming, Outgoing]):
         return values
 
     def hand_over(self, value: Outgoing) -> None:
-        """Give the main thread a value."""
+        """Give the main thread a value, after all that was to be given before."""
+        if self._left:
+            self._left.append(iter((value,)))
+        else:
+            self._give(value)
+
+    def hand_over_each(self, values: Iterable[Outgoing]) -> None:
+        """Give it these, one a turn of loop(), and made only then: what is posted does not wait for all of them."""
+        self._left.append(iter(values))
+
+    def hand_over_rest(self, hasten: bool = False) -> None:
+        """Give it all that is left; with hasten without standing back, where it has nothing else to do."""
+        while self._left:
+            if not hasten:
+                self.give_way()
+            self._hand_over_next()
+
+    def _hand_over_next(self) -> None:
+        while self._left:
+            if (value := next(self._left[0], None)) is not None:
+                self._give(value)
+                return
+            self._left.popleft()
+
+    def _give(self, value: Outgoing) -> None:
         self._outbox.append(value)
         self._outward.wake()
 
@@ -150,9 +175,12 @@ class Companion(ABC, Generic[Incoming, Outgoing]):
         self._outward.wake()
 
     def wait(self, poller: Any) -> None:
-        """Block until the poller's events, or until something is posted."""
+        """Block until the poller's events, or until something is posted; not while there is more to hand over."""
         poller.fd_wait(self._inward.read_end, ovs.poller.POLLIN)
-        if self._inbox:
+        if self._left:
+            self._hand_over_next()
+            self.give_way()
+        if self._inbox or self._left:
             poller.immediate_wake()
         poller.block()
         self._inward.drain()

@@ -145,24 +145,29 @@ class HardwareVtep(OvsdbClient[Post | AskLocks | PassLock, Update | LockAnswer])
         for table, uuids in again.items():
             touched[table] = touched[table] | uuids
         if len(touched[REMOTES]) > REMOTES_PER_UPDATE:
-            self._hand_over_parts(touched.pop(REMOTES), received, is_first=complete and not self.was_lost)
+            self.hand_over_each(self._remote_parts(touched.pop(REMOTES), received))
         changes = tuple(change for table, uuids in touched.items() for change in self._changes(table, uuids))
         if changes or complete:
             self.hand_over(Update(changes, complete, received))
+        if complete:  # What comes next, the locks too, is to be known after all that.
+            self.hand_over_rest(hasten=not self.was_lost)
 
-    def _hand_over_parts(self, remotes: Set[str], received: float, is_first: bool) -> None:
+    def _remote_parts(self, remotes: Set[str], received: float) -> Iterator[Update]:
         """First those that are there, then those that are gone: an address whose row is replaced never has none.
 
-        No sets are made of very many: the main thread would stand still while one is. Before the first are handed over
-        it has nothing else to do.
+        What goes or comes while they are handed over is told of later. No sets are made of very many: the main thread
+        would stand still while one is.
         """
         there = self.rows(REMOTES)
-        left = chain((uuid for uuid in remotes if uuid in there), (uuid for uuid in remotes if uuid not in there))
-        while changes := tuple(self._changes(REMOTES, islice(left, REMOTES_PER_UPDATE))):
-            self.hand_over(Update(changes, received=received))
-            self.show_life()
-            if not is_first:
-                self.give_way()
+        gone = [uuid for uuid in remotes if uuid not in there]
+        left = chain((uuid for uuid in remotes if uuid in there), gone)
+
+        def parts() -> Iterator[Update]:
+            while changes := tuple(self._changes(REMOTES, islice(left, REMOTES_PER_UPDATE))):
+                self.show_life()
+                yield Update(changes, received=received)
+
+        return parts()
 
     def take(self, value: Post | AskLocks | PassLock) -> None:
         match value:

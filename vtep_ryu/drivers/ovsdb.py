@@ -289,6 +289,7 @@ class OvsdbClient(Companion[Incoming, Outgoing | Link]):
             self.not_written(None)
         if self._loaded:
             self._had = {table: idl.changed.get(table, set()).union(idl.rows(table)) for table in self._columns}
+        self.hand_over_rest()  # For this the rows are needed.
         self._locks.end()
         idl.close()
         self._idl, self._loaded = None, False
