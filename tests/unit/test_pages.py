@@ -1,5 +1,6 @@
 """Pages as scripts: what is read from them, and what counts as what they show."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,24 @@ Second
     $ five
     ...
 """
+
+
+ROOT = DOCS.parent
+PAGES = [*DOCS.rglob("*.rst"), *ROOT.glob("*.rst")]
+OURS = re.compile(r"``((?:docs|tests|etc|apps|bench|core|drivers|show|command|vtep_ryu)/[\w./@-]*)``")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_file_and_every_target_of_make_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text()
+    named = OURS.findall(text)
+    there = [{name, f"{name}.py", f"vtep_ryu/{name}", f"vtep_ryu/{name}.py"} for name in named]
+    assert [
+        name for name, places in zip(named, there, strict=True) if not any((ROOT / each).exists() for each in places)
+    ] == []
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    typed = re.findall(r"(?:``|^    )make ([a-z-]+)", text, re.MULTILINE)
+    assert [target for target in typed if target not in targets] == []
 
 
 def page(path: Path, text: str) -> Path:
