@@ -15,7 +15,7 @@ if [ "${2:-}" != inside ]; then
     group=$groups/vtep-deb-$$
     mkdir "$group"
     # What was killed stays in its group until it is gone, and systemd makes more groups in its own.
-    trap 'until find "$group" -depth -type d -exec rmdir {} + 2>/dev/null; do sleep 0.2; done
+    trap 'while [ -d "$group" ] && ! find "$group" -depth -type d -exec rmdir {} + 2>/dev/null; do sleep 0.2; done
         umount "$groups"; rmdir "$groups"' EXIT
     trap 'exit 1' HUP INT TERM
     unshare --mount --pid --fork --kill-child --mount-proc -- "$0" "$package" inside "$group"
