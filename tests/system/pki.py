@@ -29,9 +29,12 @@ class Identity:
         return Identity(key, certificate, self.ca_cert)
 
     def replace_by(self, other: "Identity") -> None:
-        """Put another's key and certificate into our files."""
-        shutil.copy(other.private_key, self.private_key)
-        shutil.copy(other.certificate, self.certificate)
+        """Put another's certificate and key into our files.
+
+        Open vSwitch looks at the key first: when that is new and the certificate is not yet, it never reads either.
+        """
+        for old, new in ((self.certificate, other.certificate), (self.private_key, other.private_key)):
+            Path(shutil.copy(new, old.with_suffix(".new"))).replace(old)
 
 
 class Pki:
