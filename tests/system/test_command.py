@@ -203,13 +203,13 @@ signal.pause()
 
 
 def test_databases_that_do_not_answer_are_said_once_and_waited_for(lab: Lab) -> None:
-    node = lab.node("late", start=False)
+    node = lab.node("late")
+    node.vtep_ctl("add-ps", "br0")  # What a database lacks that answers is not waited for.
+    node.ovsdb_server.kill()
     process = node.popen(PROGRAM, "--pidfile", "--detach", "br0", stderr=subprocess.PIPE)
     assert process.stderr
     assert re.search(r"Open_vSwitch: .*; waiting for it$", process.stderr.readline())
-    node.start()
-    node.add_bridge()
-    node.vtep_ctl("add-ps", "br0")
+    node.start_ovsdb()
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (0, "")
     assert served(node) == ["br0"]
