@@ -1,6 +1,7 @@
 """Open vSwitch's daemons are killed and start again, and its controllers change, under traffic that is counted."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -91,6 +92,19 @@ def test_after_ovs_vswitchd_was_killed_frames_pass_within_a_second_of_its_reconn
     back = site.said(r"switch \w+ connected")[-1]
     assert max(outage.end for stream in streams for outage in stream.outages) - back < 1
     assert support.identities(node, *TABLES) == rows
+
+
+def test_a_switch_that_was_started_anew_looks_for_the_program_every_second(site: Site, node: Node) -> None:
+    served, log = len(site.said(SERVED)), node.directory / "ovs-vswitchd.log"
+    node.vswitchd.kill()
+    node.start_vswitchd()
+    site.await_served(served)
+    began = len(log.read_text())
+    node.app.stop()
+    time.sleep(4)  # Where it waits for longer than a second it says so.
+    waits = re.findall(r"waiting \d+ seconds before reconnect", log.read_text()[began:])
+    site.start()
+    assert not waits
 
 
 @pytest.mark.parametrize("seconds", [0.5, 12] if LONG else [2])

@@ -42,7 +42,7 @@ from vtep_ryu.drivers.companion import Companion
 from vtep_ryu.drivers.control import Asked, Control, LogLevel, Status, Stop
 from vtep_ryu.drivers.hwvtep import HardwareVtep, LockAnswer
 from vtep_ryu.drivers.listener import Listener
-from vtep_ryu.drivers.openvswitch import Bridges, OpenVSwitch
+from vtep_ryu.drivers.openvswitch import Bridges, Connected, OpenVSwitch
 from vtep_ryu.drivers.ovsdb import AWAY, Link
 from vtep_ryu.drivers.publish import Forget, LocalMac, PublishMacs, PublishStatistics, PublishTunnels
 from vtep_ryu.drivers.replies import ANSWER_NAMES, Identity, port_of, station_of
@@ -332,6 +332,7 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             report = functools.partial(self._report, name)
             reporting = functools.partial(reconciler.report, self._statistics_interval, report)
             self._switches.serve(identity, reconciler, *((reporting,) if self._statistics_interval else ()))
+            self._openvswitch.post(Connected(name))
 
     def _lead(self, switch: Switch, name: str) -> None:
         try:

@@ -39,6 +39,8 @@ MAX_BACKOFF_MS = {"tcp": 1000, "ssl": 2000}
 TLS, but goes on when it is awake for something else, every half a second: a second is too short for that.
 """
 
+RECONFIGURE = {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [["next_cfg", "+=", 1]]}
+"""Has ovs-vswitchd look at its configuration anew, as ovs-vsctl does each time."""
 
 Bridges: TypeAlias = Mapping[str, Bridge]
 
@@ -54,7 +56,14 @@ class Serve:
     owned: frozenset[str]
 
 
-class OpenVSwitch(OvsdbClient[Serve, Bridges]):
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A bridge that has connected: ovs-vswitchd takes in max_backoff of a connection that is there, and no sooner."""
+
+    bridge: str
+
+
+class OpenVSwitch(OvsdbClient[Serve | Connected, Bridges]):
     """Follows the bridges, sets up those that are VTEPs and takes back what it created on those that no longer are.
 
     Whose a bridge is has been decided in hardware_vtep. A lock here keeps a former owner, which may not know yet, from
@@ -79,10 +88,15 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
         self._bridge_of: dict[UUID, UUID] = {}
         self._errors: dict[str, str] = {}
         self._dirty: set[str] = set()
+        self._connected: set[str] = set()
         self._written: set[str] = set()
         self._stuck: set[str] = set()
 
-    def take(self, value: Serve) -> None:
+    def take(self, value: Serve | Connected) -> None:
+        if isinstance(value, Connected):
+            self._connected.add(value.bridge)
+            self._dirty.add(value.bridge)
+            return
         before, self._serve = self._serve or Serve({}, frozenset()), value
         self._dirty |= before.owned ^ value.owned
         self._dirty.update(name for name in value.owned if before.bridges.get(name) is not value.bridges.get(name))
@@ -127,10 +141,14 @@ class OpenVSwitch(OvsdbClient[Serve, Bridges]):
     def _write_bridge(self, transaction: Any, bridge: Any, wanted: Mapping[str, TunnelPort] | None) -> bool:
         """Put what a bridge lacks, or what is left there, into the transaction; return whether that is anything."""
         changed = wanted is not None and self._set_up(bridge)
+        if wanted is not None and bridge.name in self._connected:
+            changed = True
+            if RECONFIGURE not in transaction._operations:
+                transaction.add_op(RECONFIGURE)
         return self._write_tunnels(transaction, bridge, wanted or {}) or changed
 
     def written(self) -> None:
-        pass
+        self._connected -= self._written
 
     def not_written(self, error: str | None) -> None:
         self._dirty |= self._written
