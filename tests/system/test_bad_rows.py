@@ -157,7 +157,7 @@ def test_a_mac_that_is_none_or_no_stations(network: Network, wrong: str) -> None
 
 
 @pytest.mark.usefixtures("pings")
-@pytest.mark.parametrize("wrong", ["10.2.2.300", "fd00::8", "somewhere", ""])
+@pytest.mark.parametrize("wrong", ["10.2.2.300", "fd00::8", "somewhere", "", "0.0.0.0", "224.0.0.5"])
 def test_a_dst_ip_of_a_station_that_is_no_address(network: Network, wrong: str) -> None:
     network.nvc.unicast("ls0", {MAC: OTHER})
     warning = f"Ucast_Macs_Remote {MAC} of ls0: dst_ip of its Physical_Locator has '{wrong}', must be an IPv4 address"
@@ -231,7 +231,7 @@ def test_a_tunnel_key_that_is_no_vni(network: Network, wrong: int) -> None:
 
 
 @pytest.mark.usefixtures("pings")
-@pytest.mark.parametrize("wrong", ["fd00::1", "10.2.2.300", "here", ""])
+@pytest.mark.parametrize("wrong", ["fd00::1", "10.2.2.300", "here", "", "255.255.255.255"])
 def test_a_tunnel_ip_that_is_no_address_beside_one_that_is(network: Network, wrong: str) -> None:
     warning = f"Physical_Switch br0: tunnel_ips has '{wrong}', must be an IPv4 address"
     said = times(network, "br0: .*tunnel_ips")

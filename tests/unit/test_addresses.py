@@ -49,7 +49,7 @@ def test_any_text_is_a_mac_address_in_the_one_form_or_refused(text):
         pass
 
 
-@pytest.mark.parametrize("text", ["10.2.2.1", "0.0.0.0", "255.255.255.255"])
+@pytest.mark.parametrize("text", ["10.2.2.1", "0.0.0.1", "223.255.255.255", "240.0.0.0"])
 def test_an_ipv4_address_stays_as_it_is(text):
     assert ip_address("tunnel_ips", text) == text
 
@@ -75,7 +75,15 @@ def test_what_is_no_ipv4_address_is_refused_by_its_columns_name(text):
         ip_address("dst_ip", text)
 
 
-@given(st.integers(0, (1 << 32) - 1))
-def test_every_ipv4_address_is_taken(number):
+@pytest.mark.parametrize("text", ["0.0.0.0", "224.0.0.5", "239.255.255.255", "255.255.255.255"])
+def test_an_ipv4_address_that_no_vtep_has_is_refused(text):
+    with pytest.raises(
+        BadValue, match=f"dst_ip has {re.escape(repr(text))}, must be an IPv4 address that one VTEP can"
+    ):
+        ip_address("dst_ip", text)
+
+
+@given(st.integers(1, (224 << 24) - 1) | st.integers(240 << 24, (1 << 32) - 2))
+def test_every_ipv4_address_that_one_vtep_can_have_is_taken(number):
     text = str(netaddr.IPAddress(number, version=4))
     assert ip_address("dst_ip", text) == text

@@ -360,12 +360,14 @@ def mac_address(text: str) -> str:
 
 
 def ip_address(column: str, text: str) -> str:
-    """An IPv4 address: the schema's only encapsulation is vxlan_over_ipv4.
+    """The IPv4 address of a VTEP: the schema's only encapsulation is vxlan_over_ipv4.
 
     Raises BadValue.
     """
     if not netaddr.valid_ipv4(text, netaddr.INET_PTON):
         raise BadValue(column, text, "an IPv4 address")
+    if text in ("0.0.0.0", "255.255.255.255") or netaddr.IPAddress(text).is_multicast():
+        raise BadValue(column, text, "an IPv4 address that one VTEP can have")
     return text
 
 
