@@ -130,7 +130,7 @@ class Owner:
                 self._give(name)
                 self._wait_given(name)
                 self._ask()  # It is the turn of who else waits, before it is ours again.
-            pause = TURN_SECONDS if name is not None or self._ownership.wants_turn else LOOK_SECONDS
+            pause = 0.0 if name is not None else TURN_SECONDS if self._ownership.wants_turn else LOOK_SECONDS
 
     def leave(self) -> None:
         """Hand over, one after another, what others can take over."""

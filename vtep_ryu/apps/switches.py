@@ -106,6 +106,10 @@ class Switches:
             self._following.add(identity)
             hub.spawn(fatal(self._follow), self._switches[identity], name, is_anothers)
 
+    def has_followed(self, identity: Identity) -> bool:
+        """Whether another instance has served it since it connected."""
+        return identity in self._following
+
     def _lose(self, identity: Identity) -> None:
         self._switches.pop(identity).lose()
         self.stop(identity)

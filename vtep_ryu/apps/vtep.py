@@ -332,7 +332,8 @@ class VtepApp(app_manager.RyuApp):  # type: ignore[misc]
             report = functools.partial(self._report, name)
             reporting = functools.partial(reconciler.report, self._statistics_interval, report)
             self._switches.serve(identity, reconciler, *((reporting,) if self._statistics_interval else ()))
-            self._openvswitch.post(Connected(name))
+            if not self._switches.has_followed(identity):
+                self._openvswitch.post(Connected(name))
 
     def _lead(self, switch: Switch, name: str) -> None:
         try:
